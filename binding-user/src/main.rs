@@ -1,0 +1,2 @@
+//! tapwire, the binary.
+fn main() {}

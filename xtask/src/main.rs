@@ -1,0 +1,2 @@
+//! Set-up, build, demo and tests of tapwire.
+fn main() {}
