@@ -17,7 +17,8 @@ use crate::{
     netns::Netns,
     plan::{check_not_the_machines_own, constants, plan},
     request::AttachRequest,
-    sysctl, tap,
+    sysctl::{self, DISABLE_IPV6},
+    tap::{self, TapSpec},
 };
 
 /// Makes the binding that `request` asks for and returns its record. Asked for a second time, it finds the binding whole
@@ -43,14 +44,9 @@ pub async fn attach(environment: &Environment, request: &AttachRequest) -> Resul
         Ok(()) => Ok(journal),
         Err(error) => match undo(environment, journal).await {
             Ok(()) => Err(error),
-            Err(second) => Err(Error::join(vec![error, second]).err().unwrap_or_else(|| unreachable_join())),
+            Err(second) => Err(error.and(&second)),
         },
     }
-}
-
-/// Two errors never join to none.
-fn unreachable_join() -> Error {
-    Error::new("attach", "it failed")
 }
 
 /// What becomes of a binding of this name that is there already: `Some` when it is the one that is asked for and whole,
@@ -127,13 +123,19 @@ async fn prepare_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Res
     let record = &journal.tap;
     if record.before.is_none() {
         let owner = journal.request.tap_owner;
-        tap::create(netns, &record.name, record.multi_queue, owner.map(|owner| owner.uid), owner.and_then(|o| o.gid))?;
+        let spec = TapSpec {
+            name: record.name.clone(),
+            owner: owner.map(|owner| owner.uid),
+            group: owner.and_then(|owner| owner.gid),
+            queues: if record.multi_queue { 2 } else { 1 },
+        };
+        tap::create(netlink, netns, &spec).await?;
     }
     let nic = netlink.nic(&record.name).await?;
     let ifindex = nic.map(|nic| nic.ifindex).ok_or_else(|| {
         Error::new(format!("use the tap {}", record.name), "it vanished while it was being prepared")
     })?;
-    sysctl::set_disable_ipv6(netns, &record.name, true)?;
+    sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
     netlink.set_arp(ifindex, false).await?;
     if record.before.is_none() {
         netlink.set_mtu(ifindex, record.mtu).await?;

@@ -10,7 +10,7 @@ use crate::{
     journal::{Journal, Phase},
     netlink::Netlink,
     netns::Netns,
-    sysctl,
+    sysctl::{self, DISABLE_IPV6},
 };
 
 /// Removes the binding and gives the pod NIC back what it had.
@@ -91,7 +91,7 @@ async fn release_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Res
     }
     netlink.set_arp(nic.ifindex, before.arp).await?;
     match before.disable_ipv6 {
-        Some(value) => sysctl::set_disable_ipv6(netns, &record.name, value),
+        Some(value) => sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, value).map(drop),
         None => Ok(()),
     }
 }

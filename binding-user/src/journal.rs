@@ -62,7 +62,7 @@ pub struct TapBefore {
     /// ARP was on.
     pub arp: bool,
     /// The sysctl `disable_ipv6`; `None` without IPv6 in the kernel.
-    pub disable_ipv6: Option<bool>,
+    pub disable_ipv6: Option<i32>,
 }
 
 /// The record of one binding.
@@ -114,7 +114,7 @@ impl Journal {
 /// What every record begins with, whatever it records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`VERSION`].
+    /// The layout of the record.
     version: u32,
     /// The boot in which it was written: interface indexes and namespaces of another one mean nothing.
     boot: String,

@@ -5,16 +5,19 @@
 //! the prefix would ask for its neighbours by ARP, and nobody would answer. There the guest gets a /32 and learns each
 //! route by option 121 (RFC 3442), the way to the gateway included.
 
-use std::net::Ipv4Addr;
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use binding_common::{MacAddr, dhcp::LINK_LOCAL_SERVER};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    discover::{Facts, Route},
     error::{Error, Result},
-    mac,
+    facts::{Facts, Route, RouteKind, Scope},
+    netns::NetnsSpec,
 };
 
 /// Seconds that a lease is valid unless `--lease-time` says otherwise.
@@ -27,7 +30,7 @@ pub const INFINITE_SECONDS: u32 = u32::MAX;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The guest's MAC.
-    #[serde(with = "mac::text")]
+    #[serde(with = "crate::mac")]
     pub mac: MacAddr,
     /// The address with the prefix that the guest shall use.
     pub address: Ipv4Net,
@@ -73,11 +76,25 @@ pub struct LeaseOptions {
     pub mtu: Option<u32>,
 }
 
+impl LeaseOptions {
+    /// The same with the pod's host name, where the operator gave none and the pod's can be told from the node's: the
+    /// namespace of a network has no name of its own, the file of a process has.
+    #[must_use]
+    pub fn for_pod(&self, netns: &NetnsSpec) -> Self {
+        let of_process = || match netns {
+            NetnsSpec::Pid(pid) => fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).ok(),
+            _ => None,
+        };
+        let of_process = || of_process().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        Self { hostname: self.hostname.clone().or_else(of_process), ..self.clone() }
+    }
+}
+
 impl Lease {
     /// The lease that follows from the facts; `None` when the NIC has no IPv4 address.
     pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
-        let Some(address) = facts.addresses.iter().find_map(|address| match address.net {
-            IpNet::V4(net) if address.is_global() => Some(net),
+        let Some(address) = facts.addresses.iter().find_map(|address| match address.address {
+            IpNet::V4(net) if address.scope == Scope::Global => Some(net),
             _ => None,
         }) else {
             return Ok(None);
@@ -96,7 +113,7 @@ impl Lease {
             dns: if options.dns.is_empty() { facts.resolv.nameservers.clone() } else { options.dns.clone() },
             search: if options.search.is_empty() { facts.resolv.search.clone() } else { options.search.clone() },
             mtu: mtu(facts, options)?,
-            hostname: options.hostname.clone().or_else(|| facts.hostname.clone()),
+            hostname: options.hostname.clone(),
             server_id,
             seconds: options.seconds.unwrap_or(DEFAULT_SECONDS),
         };
@@ -151,11 +168,13 @@ fn host(address: Ipv4Addr) -> Ipv4Net {
 
 /// What DHCP can say of a route: its destination and its next hop.
 fn ipv4_unicast(route: &Route) -> Option<LeaseRoute> {
-    match (route.dst, route.via) {
-        (IpNet::V4(dst), None) if route.is_usable() => Some(LeaseRoute { dst, via: None }),
-        (IpNet::V4(dst), Some(std::net::IpAddr::V4(via))) if route.is_usable() => Some(LeaseRoute { dst, via: Some(via) }),
-        _ => None,
-    }
+    let IpNet::V4(dst) = route.dst else { return None };
+    let via = match route.via {
+        None => None,
+        Some(IpAddr::V4(via)) => Some(via),
+        Some(IpAddr::V6(_)) => return None,
+    };
+    (route.kind == RouteKind::Unicast).then_some(LeaseRoute { dst, via })
 }
 
 /// The NIC's MTU, or that of the default route where it is smaller: DHCP knows no MTU of a route.

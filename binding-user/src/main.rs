@@ -9,7 +9,7 @@ use binding_user::{
     cli::{Cli, Command, Discover, Format, Output},
     datapath::Bpffs,
     detach::detach,
-    discover::Discovery,
+    discovery::Discovery,
     journal::Store,
     report::{self, Report},
 };

@@ -5,8 +5,9 @@ use binding_common::{MacAddr, dhcp::Server};
 use crate::{
     datapath::{Constants, Hook, HookKind, hook},
     dhcp::Replies,
-    discover::{Facts, discover},
+    discover::discover,
     error::{Error, Result},
+    facts::Facts,
     journal::{Header, Journal, Phase, TapBefore, TapRecord},
     lease::Lease,
     netlink::Netlink,
@@ -15,8 +16,8 @@ use crate::{
     peer::find_host_side,
     request::{AttachRequest, DhcpMode},
     snapshot::Snapshot,
-    sysctl,
-    tap::TapInfo,
+    sysctl::{self, DISABLE_IPV6},
+    tap,
     wire::{self, HookChoice, MacMode, Wire},
 };
 
@@ -35,11 +36,11 @@ pub fn check_not_the_machines_own(netns: &Netns, force: bool) -> Result<()> {
 /// Makes the record of a binding that does not exist yet.
 pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Result<Journal> {
     let netlink = Netlink::open(netns)?;
-    let facts = discover(netns, &request.netns, &request.nic, request.resolv_conf.as_deref()).await?;
+    let facts = discover(&request.netns, netns, &request.nic, request.resolv_conf.as_deref()).await?;
     check_nic(&facts.nic)?;
     let mut warnings = facts.warnings.clone();
     let mut lease = lease(request, &facts)?;
-    let tap = tap(request, &facts, &netlink, netns).await?;
+    let tap = tap_record(request, &facts, &netlink, netns).await?;
     if let Some(lease) = &mut lease {
         if tap.mtu < lease.mtu {
             warnings.push(format!("the tap's MTU {} is below {}: the guest is told {}", tap.mtu, lease.mtu, tap.mtu));
@@ -118,7 +119,7 @@ fn lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
     if request.dhcp == DhcpMode::Off {
         return Ok(None);
     }
-    match Lease::from_facts(facts, &request.lease)? {
+    match Lease::from_facts(facts, &request.lease.for_pod(&request.netns))? {
         None if request.dhcp == DhcpMode::On => {
             Err(Error::new(format!("make a lease from {}", request.nic), "it has no global IPv4 address")
                 .with_hint("--dhcp auto or off makes a pure wire, over which an outside DHCP server can answer"))
@@ -127,10 +128,10 @@ fn lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
     }
 }
 
-async fn tap(request: &AttachRequest, facts: &Facts, netlink: &Netlink, netns: &Netns) -> Result<TapRecord> {
+async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, netns: &Netns) -> Result<TapRecord> {
     let what = || format!("use the tap {}", request.tap);
     let wanted_mtu = request.lease.mtu;
-    let Some(tap) = TapInfo::find(netlink, &request.tap).await? else {
+    let Some(tap) = tap::find(netlink, &request.tap).await? else {
         return Ok(TapRecord {
             name: request.tap.clone(),
             before: None,
@@ -155,7 +156,7 @@ async fn tap(request: &AttachRequest, facts: &Facts, netlink: &Netlink, netns: &
     {
         return refuse("it has another owner".to_owned(), keep);
     }
-    let disable_ipv6 = sysctl::disable_ipv6(netns, &tap.nic.name)?;
+    let disable_ipv6 = sysctl::read_ipv6(netns, &tap.nic.name, DISABLE_IPV6)?;
     Ok(TapRecord {
         name: tap.nic.name,
         before: Some(TapBefore { up: tap.nic.up, arp: tap.nic.arp, disable_ipv6 }),

@@ -11,7 +11,6 @@ use crate::{
     error::Result,
     journal::Journal,
     lease::Lease,
-    mac,
     netlink::Netlink,
     netns::Netns,
     wire::{MacMode, ToNetwork},
@@ -51,10 +50,10 @@ pub struct NicReport {
     ifindex: u32,
     kind: String,
     /// The MAC that the device has now.
-    #[serde(with = "mac")]
+    #[serde(with = "crate::mac")]
     mac: MacAddr,
     /// The MAC that it had, which is the guest's in `swap` mode.
-    #[serde(with = "mac")]
+    #[serde(with = "crate::mac")]
     original_mac: MacAddr,
     mtu: u32,
 }
