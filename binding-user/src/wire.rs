@@ -101,7 +101,7 @@ fn obstacle(host_side: &HostSide) -> Option<String> {
         HostSide::NotVeth => Some("the pod NIC is not a veth".to_owned()),
         HostSide::SameNamespace => Some("the other end of the veth is in the same namespace".to_owned()),
         HostSide::NotFound { why } => Some(format!("the host side was not found ({why}); --node-netns tells where it is")),
-        HostSide::Seen { nic, tc_programs, tcx_programs, xdp } => {
+        HostSide::Seen { nic, tc_programs, tcx_programs, xdp, .. } => {
             let name = &nic.name;
             if !nic.up {
                 Some(format!("the host side {name} is down"))
