@@ -1,5 +1,16 @@
 //! tapwire, the library: everything that the `tapwire` binary does, for other programs to use.
 
+pub mod discover;
 pub mod error;
+pub mod facts;
+pub mod mac;
+pub mod netlink;
+pub mod netns;
+pub mod nic;
+pub mod peer;
+pub mod resolv;
+pub mod snapshot;
+pub mod sysctl;
+pub mod tap;
 
 pub use error::{Context, Error, Result};
