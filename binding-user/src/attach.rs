@@ -12,7 +12,6 @@ use crate::{
     dhcp::Replies,
     error::{Error, Result},
     journal::{Journal, Phase},
-    mac,
     netlink::Netlink,
     netns::Netns,
     plan::{check_not_the_machines_own, constants, plan},
@@ -103,10 +102,6 @@ async fn carry_out(
     journal.tap.ifindex = Some(tap);
     environment.store.save(journal)?;
     hang_programs(journal, tap, netns, pins)?;
-    if let Some(snapshot) = &mut journal.snapshot {
-        snapshot.swap_to(mac::random()?);
-    }
-    environment.store.save(journal)?;
     if let Some(snapshot) = &journal.snapshot {
         snapshot.silence(&netlink, netns).await?;
     }

@@ -54,7 +54,7 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
     let mac_mode = request.mac_mode.decide(&facts.nic);
     let snapshot = match mac_mode {
         MacMode::Keep => None,
-        _ => Some(Snapshot::take(&netlink, netns, &facts.nic).await?),
+        _ => Some(Snapshot::take(&netlink, netns, facts.nic.ifindex).await?),
     };
     let wire = decide_wire(request, &facts.nic, netns, mac_mode).await?;
     let hooks = wire::hooks(&request.nic, &request.tap, mac_mode);

@@ -1,0 +1,74 @@
+//! IPv6 settings of one interface, in `/proc/sys/net/ipv6/conf/<interface>/`.
+//!
+//! What these files show depends on the network namespace of the *thread* that opens them, so every access goes through
+//! [`Netns::run`]. The path is put together from segments: sysctl(8)'s dotted names cannot say `eth0.100`.
+
+use std::{fs, io, path::PathBuf};
+
+use crate::{Error, Result, netns::Netns};
+
+/// `1` switches IPv6 off: the interface loses its addresses and takes no new ones.
+pub const DISABLE_IPV6: &str = "disable_ipv6";
+/// `0` makes new addresses valid at once, without duplicate address detection (if `all/accept_dad` is 0 too, as it is
+/// unless someone changed it).
+pub const ACCEPT_DAD: &str = "accept_dad";
+
+/// Reads a setting; `None` when the kernel does not have it (IPv6 is compiled out, or off by `ipv6.disable=1`).
+pub fn read_ipv6(netns: &Netns, interface: &str, name: &str) -> Result<Option<i32>> {
+    let path = path(interface, name)?;
+    netns.run(|| match fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(Error::new(format!("read {}", path.display()), error)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::new(format!("read {}", path.display()), error)),
+    })
+}
+
+/// Writes a setting if it is not so already; `false` when the kernel does not have it.
+pub fn write_ipv6(netns: &Netns, interface: &str, name: &str, value: i32) -> Result<bool> {
+    // Reading first matters where /proc/sys is mounted read-only and there is nothing to change.
+    match read_ipv6(netns, interface, name)? {
+        None => return Ok(false),
+        Some(found) if found == value => return Ok(true),
+        Some(_) => {}
+    }
+    let path = path(interface, name)?;
+    netns.run(|| match fs::write(&path, format!("{value}\n")) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let read_only = error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+            let error = Error::new(format!("write {value} to {}", path.display()), error);
+            Err(if read_only {
+                error.with_hint("run where /proc/sys is writable: a privileged container")
+            } else {
+                error
+            })
+        }
+    })
+}
+
+fn path(interface: &str, name: &str) -> Result<PathBuf> {
+    // The kernel allows neither in an interface's name; here they would lead to another file.
+    if interface.is_empty() || interface.contains('/') || matches!(interface, "." | "..") {
+        return Err(Error::new(format!("find the settings of \"{interface}\""), "no interface can have this name"));
+    }
+    Ok(["/proc/sys/net/ipv6/conf", interface, name].iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_dots_are_one_segment_and_slashes_are_refused() {
+        assert_eq!(
+            path("eth0.100", DISABLE_IPV6).unwrap(),
+            PathBuf::from("/proc/sys/net/ipv6/conf/eth0.100/disable_ipv6")
+        );
+        for name in ["", ".", "..", "../lo", "a/b"] {
+            assert!(path(name, DISABLE_IPV6).is_err(), "{name}");
+        }
+    }
+}
