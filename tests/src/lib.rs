@@ -15,6 +15,7 @@ pub mod pod;
 pub mod pump;
 pub mod raw;
 pub mod tap;
+pub mod tapwire;
 pub mod wait;
 
 pub use bridge::BridgeBinding;
@@ -25,6 +26,7 @@ pub use netns::Namespace;
 pub use pod::{Pod, PodBuilder};
 pub use pump::{Offloads, Pump};
 pub use raw::{RawPort, TapPort};
+pub use tapwire::Tapwire;
 pub use wait::wait_for;
 
 /// Whether this process may make namespaces at all.
