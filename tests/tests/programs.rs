@@ -6,7 +6,7 @@
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
     Counters, DhcpMessage, MacAddr, Reason,
-    dhcp::{LINK_LOCAL_SERVER, Request, SERVER_MAC, Server, decide, reply::Destination},
+    dhcp::{Decision, LINK_LOCAL_SERVER, Request, SERVER_MAC, Server, decide},
     packet,
 };
 use binding_user::{
@@ -173,10 +173,9 @@ fn expected(binding: &Binding, frame: &[u8]) -> Vec<u8> {
     let mut request = Request::default();
     request.read_headers(frame, udp).unwrap();
     request.read_message(frame, udp).unwrap();
-    let decide::Decision::Reply(reply, to) = decide::decide(&request, &binding.server).unwrap() else {
+    let Decision::Reply(reply, to) = decide(&request, &binding.server).unwrap() else {
         panic!("no reply");
     };
-    let to: Destination = to;
     let (bytes, len) = binding.replies.templates[reply as usize].render(&request, reply, &to).unwrap();
     bytes[..len].to_vec()
 }
@@ -286,8 +285,8 @@ fn frames_are_forwarded_as_they_are() {
     lab::require_root!();
     let mut binding = Binding::new();
     let frames = [
-        ethernet([0x08, 0x00], 14),
-        ethernet([0x08, 0x00], 33),
+        ethernet([0x88, 0xb5], 14),
+        ethernet([0x88, 0xb5], 33),
         ethernet([0x86, 0xdd], 60),
         ethernet([0x88, 0xcc], 100),
         ethernet([0x00, 0x40], 78),
