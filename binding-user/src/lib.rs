@@ -3,6 +3,8 @@
 pub mod discover;
 pub mod error;
 pub mod facts;
+#[cfg(test)]
+mod lab;
 pub mod mac;
 pub mod netlink;
 pub mod netns;

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 mod normal;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     Error, Result, mac,
