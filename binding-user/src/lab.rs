@@ -4,17 +4,24 @@
 //! with the guard. Without root a test says that it was skipped, and why.
 
 use std::{
+    fs,
+    path::Path,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use crate::{
     netlink::Netlink,
-    netns::{Netns, NetnsSpec},
+    netns::{NAMED_DIR, Netns, NetnsSpec},
 };
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+static LEFTOVERS: Once = Once::new();
 
 /// The host side's name in the node's namespace.
 pub(crate) const HOST_SIDE: &str = "veth0";
@@ -26,6 +33,7 @@ pub(crate) struct Namespace {
 
 impl Namespace {
     pub(crate) fn new() -> Self {
+        LEFTOVERS.call_once(remove_leftovers);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("twn-{}-{number}", std::process::id());
         ip(&["netns", "add", &name]);
@@ -57,7 +65,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        // A test may have deleted it itself.
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }
 
@@ -122,6 +131,17 @@ pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < end, "the condition did not come true");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Deletes what a run that was killed left behind: namespaces with the number of a process that is no more.
+fn remove_leftovers() {
+    for entry in fs::read_dir(NAMED_DIR).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("twn-").and_then(|rest| rest.split('-').next()).unwrap_or_default();
+        if !pid.is_empty() && !Path::new("/proc").join(pid).exists() {
+            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        }
     }
 }
 

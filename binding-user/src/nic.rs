@@ -35,6 +35,7 @@ const IFF_LOWER_UP: u32 = 1 << 16;
 pub const DEVICE: &str = "device";
 
 /// A network interface.
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's flags are independent of each other")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
     /// Its name, at most 15 bytes.

@@ -255,7 +255,7 @@ mod tests {
     fn surplus_counts_what_is_there_twice() {
         let (one, two) = (route_message(0), route_message(rtm::RTNH_F_ONLINK));
         let found = [one.clone(), two.clone(), one.clone()];
-        assert_eq!(surplus(&found, &[one.clone()], route_to_compare), [&two, &one]);
+        assert_eq!(surplus(&found, std::slice::from_ref(&one), route_to_compare), [&two, &one]);
         assert_eq!(surplus(&found, &found, route_to_compare).len(), 0);
         assert_eq!(surplus(&[], &found, route_to_compare).len(), 0);
     }
