@@ -75,7 +75,10 @@ pub(super) fn address_to_send(message: &RawMessage) -> RawMessage {
 /// The address for comparing: of its lifetimes (`struct ifa_cacheinfo`: preferred, valid, two time stamps) it matters
 /// whether there are any, not how much is left.
 pub(super) fn address_to_compare(message: &RawMessage) -> RawMessage {
-    address_with_flags(message, ADDRESS_FLAGS | IFA_F_PERMANENT | IFA_F_SECONDARY | IFA_F_DEPRECATED, |value| {
+    // In IPv6 the same bit marks the kernel's temporary addresses, which come back as ordinary ones.
+    let secondary = if message.header::<1>() == [rtm::AF_INET] { IFA_F_SECONDARY } else { 0 };
+    let mask = ADDRESS_FLAGS | IFA_F_PERMANENT | IFA_F_DEPRECATED | secondary;
+    address_with_flags(message, mask, |value| {
         let class = |at| match value.get(at..).and_then(u32_of) {
             Some(u32::MAX) => 2,
             Some(0) | None => 0,

@@ -227,6 +227,56 @@ async fn an_interrupted_restore_is_finished_by_the_next() {
 }
 
 #[tokio::test]
+async fn lifetimes_are_kept_and_there_is_no_new_detection() {
+    let Some(lab) = Lab::with_dad(true) else { return };
+    for command in [
+        "addr add 10.0.0.5/24 dev eth0 valid_lft 3600 preferred_lft 1800",
+        "addr add fd00::5/64 dev eth0 valid_lft 3600 preferred_lft 1800",
+        "-6 route add fd06::/64 dev eth0 expires 1800",
+    ] {
+        lab.pod.ip(command);
+    }
+    lab.wait_for_dad();
+    let (pod, netlink) = (lab.pod.open(), lab.netlink());
+    let snapshot = take(&lab, &netlink).await;
+    snapshot.silence(&netlink, &pod).await.unwrap();
+    let start = std::time::Instant::now();
+    snapshot.restore(&netlink, &pod).await.unwrap();
+    // With detection it would be a second at least.
+    assert!(start.elapsed().as_millis() < 900, "{:?}", start.elapsed());
+    assert!(!lab.pod.ip("-6 addr show dev eth0").contains("tentative"));
+    let text = lab.pod.ip("addr show dev eth0") + &lab.pod.ip("-6 route");
+    for (word, limit) in [("valid_lft ", 3600), ("preferred_lft ", 1800), ("metric 1024 expires ", 1800)] {
+        let left: Vec<u32> = text
+            .split(word)
+            .skip(1)
+            .filter_map(|rest| rest.split("sec").next().and_then(|digits| digits.trim().parse().ok()))
+            .collect();
+        assert!(!left.is_empty() && left.iter().all(|left| (limit - 60..=limit).contains(left)), "{word}: {text}");
+    }
+    assert_eq!(lab.pod.exec("cat /proc/sys/net/ipv6/conf/eth0/accept_dad").trim(), "1");
+}
+
+#[tokio::test]
+async fn a_route_that_appeared_meanwhile_is_gone() {
+    let Some(lab) = lab_with(LAYOUTS[0].1) else { return };
+    let (pod, netlink) = (lab.pod.open(), lab.netlink());
+    let before = lab.state();
+    let snapshot = take(&lab, &netlink).await;
+    for command in [
+        "addr add 10.99.0.1/24 dev eth0",
+        "route add 10.98.0.0/16 dev eth0 table 5",
+        "addr add fd99::1/64 dev eth0",
+        "neigh add 10.244.1.9 lladdr 02:00:00:00:00:09 nud permanent dev eth0",
+    ] {
+        lab.pod.ip(command);
+    }
+    assert_eq!(snapshot.differences(&netlink, &pod).await.unwrap().len(), 6);
+    snapshot.restore(&netlink, &pod).await.unwrap();
+    assert_same(&before, &lab.state(), "meanwhile");
+}
+
+#[tokio::test]
 async fn silence_twice_is_silence_once() {
     let Some(lab) = lab_with(LAYOUTS[0].1) else { return };
     let (pod, netlink) = (lab.pod.open(), lab.netlink());
