@@ -1,2 +1,2 @@
-//! Exists so that user space can depend on this crate and cargo rebuilds it.
+//! Nothing: it gives the crate a library target, so that other crates can depend on it and cargo rebuilds them.
 #![no_std]

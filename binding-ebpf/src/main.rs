@@ -1,12 +1,113 @@
-//! The TC programs.
+//! The TC programs of tapwire: one per hook, each a thin shell around the decisions of `binding-common`.
+//!
+//! | program           | hook                | does |
+//! |-------------------|---------------------|------|
+//! | `tapwire_tap_in`  | ingress of the tap  | answers the guest, or sends its frames to the network |
+//! | `tapwire_nic_in`  | ingress of the NIC  | sends the network's frames to the guest |
+//! | `tapwire_nic_out` | egress of the NIC   | in `keep` mode: silences the pod's own stack |
+//!
+//! Every program ends every frame of its direction: nothing climbs into the pod's network stack.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 
+#[cfg(target_arch = "bpf")]
+mod constants;
+#[cfg(target_arch = "bpf")]
+mod count;
+#[cfg(target_arch = "bpf")]
+mod forward;
+#[cfg(target_arch = "bpf")]
+mod frame;
+#[cfg(target_arch = "bpf")]
+mod responders;
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::{
+        bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+        macros::classifier,
+        programs::TcContext,
+    };
+    use binding_common::{Reason, packet::too_big, to_guest, to_network};
+
+    use crate::{constants, count, forward, frame::Frame, responders};
+
+    /// From the guest: answered here, or sent to the network.
+    #[classifier]
+    pub(crate) fn tapwire_tap_in(ctx: TcContext) -> i32 {
+        verdict(from_guest(&ctx))
+    }
+
+    /// From the network: sent to the guest.
+    #[classifier]
+    pub(crate) fn tapwire_nic_in(ctx: TcContext) -> i32 {
+        verdict(from_network(&ctx))
+    }
+
+    /// From the pod's own stack, unless it is the guest's frame on its way out of the tap.
+    #[classifier]
+    pub(crate) fn tapwire_nic_out(ctx: TcContext) -> i32 {
+        let frame = Frame::unread(&ctx);
+        verdict(if frame.came_from(constants::TAP_IFINDEX.load()) { Ok(TC_ACT_UNSPEC) } else { Err(Reason::PodStack) })
+    }
+
+    /// The one place where a drop becomes a verdict.
+    #[inline(always)]
+    fn verdict(result: Result<i32, Reason>) -> i32 {
+        match result {
+            Ok(action) => action,
+            Err(reason) => {
+                count::dropped(reason);
+                TC_ACT_SHOT
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn from_guest(ctx: &TcContext) -> Result<i32, Reason> {
+        let frame = Frame::read(ctx)?;
+        if constants::DHCP.load() != 0 && frame.untagged() {
+            let answer = match to_network::classify(&frame) {
+                to_network::Class::Plain => None,
+                to_network::Class::Arp => responders::arp::answer(&frame)?,
+                to_network::Class::Dhcp(udp) => responders::dhcp::answer(&frame, udp)?,
+            };
+            if let Some(action) = answer {
+                return Ok(action);
+            }
+        }
+        if too_big(&frame, frame.len(), frame.gso_size(), constants::MTU.load()) {
+            return Err(Reason::TooBig);
+        }
+        Ok(forward::to_network(&frame))
+    }
+
+    #[inline(always)]
+    fn from_network(ctx: &TcContext) -> Result<i32, Reason> {
+        let frame = Frame::read(ctx)?;
+        if constants::DHCP.load() != 0 && frame.untagged() {
+            to_guest::classify(&frame)?;
+        }
+        if too_big(&frame, frame.len(), frame.gso_size(), constants::TAP_MTU.load()) {
+            return Err(Reason::TooBig);
+        }
+        Ok(forward::to_guest(&frame))
+    }
+}
+
+/// The programs have no `main`; this one lets `cargo clippy` and `cargo test` take the crate on the host.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
+/// Never reached: nothing in the programs can panic, or the verifier would refuse the endless loop.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// Helpers such as `bpf_skb_change_tail` are for GPL-compatible programs; the crate is MIT or GPL.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

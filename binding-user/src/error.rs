@@ -34,22 +34,18 @@ impl Error {
         self.hint.as_deref()
     }
 
+    /// This failure, and another that came of it.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        let Self { what, why, hint } = self;
+        Self { what, why: format!("{why}; {other}"), hint: hint.or_else(|| other.hint.clone()) }
+    }
+
     /// Several failures as one: nothing of what went wrong during a clean-up is lost.
-    pub fn join(mut errors: Vec<Self>) -> Result<()> {
-        match errors.len() {
-            0 => Ok(()),
-            1 => Err(errors.remove(0)),
-            _ => {
-                let hint = errors.iter_mut().find_map(|error| error.hint.take());
-                let mut rest = errors.into_iter();
-                let first = rest.next();
-                let (what, mut why) = first.map_or_else(Default::default, |error| (error.what, error.why));
-                for error in rest {
-                    why.push_str("; ");
-                    why.push_str(&error.to_string());
-                }
-                Err(Self { what, why, hint })
-            }
+    pub fn join(errors: Vec<Self>) -> Result<()> {
+        match errors.into_iter().reduce(|sum, error| sum.and(&error)) {
+            None => Ok(()),
+            Some(error) => Err(error),
         }
     }
 }

@@ -1,18 +1,35 @@
 //! tapwire, the library: everything that the `tapwire` binary does, for other programs to use.
+//!
+//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`] and [`detach`] change a binding, by a
+//! [`plan`] and a [`journal`]; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
+//! [`dhcp`], [`snapshot`] and [`tap`] do it, over [`netlink`] in a [`netns`].
 
+pub mod attach;
+pub mod binding;
+pub mod cli;
+pub mod datapath;
+pub mod detach;
+pub mod dhcp;
 pub mod discover;
+pub mod discovery;
 pub mod error;
 pub mod facts;
+pub mod journal;
 #[cfg(test)]
 mod lab;
+pub mod lease;
 pub mod mac;
 pub mod netlink;
 pub mod netns;
 pub mod nic;
 pub mod peer;
+pub mod plan;
+pub mod report;
+pub mod request;
 pub mod resolv;
 pub mod snapshot;
 pub mod sysctl;
 pub mod tap;
+pub mod wire;
 
 pub use error::{Context, Error, Result};

@@ -1,1 +1,50 @@
-//! The lab.
+//! The lab: namespaces, pods, pumps, DHCP clients and virtual machines to try tapwire on.
+//!
+//! It knows nothing of tapwire's own code, so that it compiles before any eBPF toolchain is there: `cargo xtask demo`
+//! and the integration tests both stand on it, and what it reports comes from the kernel and from other people's
+//! programs, never from ours. Everything it makes lies in namespaces of its own and goes away with the value that made it.
+
+pub mod bridge;
+pub mod clients;
+pub mod cmd;
+pub mod dnsmasq;
+pub mod fingerprint;
+pub mod guest;
+pub mod netns;
+pub mod pod;
+pub mod pump;
+pub mod raw;
+pub mod tap;
+pub mod tapwire;
+pub mod wait;
+
+pub use bridge::BridgeBinding;
+pub use clients::{ClientKind, DhcpClient, LeaseSeen};
+pub use dnsmasq::{Dnsmasq, DnsmasqConfig};
+pub use guest::Guest;
+pub use netns::Namespace;
+pub use pod::{Pod, PodBuilder};
+pub use pump::{Offloads, Pump};
+pub use raw::{RawPort, TapPort};
+pub use tapwire::Tapwire;
+pub use wait::wait_for;
+
+/// Whether this process may make namespaces at all.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Ends the test, loudly, where there is no root: `cargo test` as a user must pass, and must not look as if it had tested.
+#[macro_export]
+macro_rules! require_root {
+    () => {
+        if !$crate::is_root() {
+            // The runner counts these lines, so they bypass the capture of a passing test's output.
+            let _ = ::std::io::Write::write_all(
+                &mut ::std::io::stderr(),
+                concat!("skipped: needs root: ", module_path!(), "\n").as_bytes(),
+            );
+            return;
+        }
+    };
+}

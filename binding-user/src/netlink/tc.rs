@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Netlink,
     raw::{Attributes, NlError, RawMessage, text_of, u32_of},
-    rtm::{RTM_GETQDISC, RTM_GETTFILTER, TC_HEADER},
+    rtm::{RTM_DELQDISC, RTM_GETQDISC, RTM_GETTFILTER, TC_HEADER},
 };
 use crate::{Context as _, Error, Result};
 
@@ -91,6 +91,15 @@ impl Netlink {
             tc.egress = self.filters(ifindex, EGRESS_HOOK).await?;
         }
         Ok(tc)
+    }
+
+    /// Deletes the clsact qdisc of a link, with every filter in it.
+    pub async fn delete_clsact(&self, ifindex: u32) -> Result<()> {
+        let message = question(RTM_DELQDISC, ifindex, TC_H_INGRESS).with(TCA_KIND, b"clsact\0");
+        match self.change(message, 0).await {
+            Err(NlError::Kernel(Errno::EINVAL | Errno::ENOENT | Errno::ENODEV)) => Ok(()),
+            other => other.context(|| format!("delete the clsact qdisc of the link of index {ifindex}")),
+        }
     }
 
     async fn filters(&self, ifindex: u32, parent: u32) -> Result<Vec<Filter>> {

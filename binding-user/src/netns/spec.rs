@@ -6,13 +6,16 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
 
 /// Where `ip netns add` binds its namespaces.
 pub const NAMED_DIR: &str = "/run/netns";
 
 /// A network namespace as the operator wrote it. Nothing has been opened yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum NetnsSpec {
     /// A name below `/run/netns`, as `ip netns` has it.
     Named(String),
@@ -22,6 +25,20 @@ pub enum NetnsSpec {
     Pid(u32),
     /// The caller's own.
     Current,
+}
+
+impl From<NetnsSpec> for String {
+    fn from(spec: NetnsSpec) -> Self {
+        spec.to_string()
+    }
+}
+
+impl TryFrom<String> for NetnsSpec {
+    type Error = <Self as FromStr>::Err;
+
+    fn try_from(text: String) -> Result<Self, <Self as FromStr>::Err> {
+        text.parse()
+    }
 }
 
 impl NetnsSpec {

@@ -1,0 +1,167 @@
+//! How the pure logic reads a frame, and where the headers lie in one.
+
+/// Octets of an Ethernet header: two addresses and the EtherType.
+pub const ETH_HEADER: usize = 14;
+
+/// Octets that are read from every frame: Ethernet, and an IPv4 header without options with UDP's, or an ARP packet.
+pub const HEADERS: usize = 42;
+
+/// EtherType of IPv4.
+pub const ETH_P_IP: [u8; 2] = [0x08, 0x00];
+/// EtherType of ARP.
+pub const ETH_P_ARP: [u8; 2] = [0x08, 0x06];
+/// EtherTypes of VLAN tags that lie in the frame itself (802.1Q and 802.1ad).
+pub const ETH_P_VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
+
+/// Protocol number of UDP.
+const IPPROTO_UDP: u8 = 17;
+
+/// A frame, beginning with its destination MAC.
+///
+/// The kernel keeps the outermost VLAN tag beside the frame, not in it; so do we.
+pub trait Packet {
+    /// Reads `N` octets at an offset that is known when the program is built and lies within [`HEADERS`]: one compare.
+    fn header<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Reads `N` octets at any offset: a call of a helper in the kernel.
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+}
+
+impl Packet for [u8] {
+    fn header<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.load(offset)
+    }
+
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+}
+
+/// The EtherType that follows the addresses (the length, in an 802.3 frame).
+#[inline(always)]
+pub fn ether_type(packet: &(impl Packet + ?Sized)) -> Option<[u8; 2]> {
+    packet.header(12)
+}
+
+/// A UDP datagram over IPv4, or the first fragment of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Udp {
+    /// Offset of the UDP header in the frame.
+    pub offset: usize,
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub destination: u16,
+    /// More fragments follow: the datagram is not whole.
+    pub fragment: bool,
+}
+
+/// Finds the UDP header of an IPv4 frame. `None` for everything else, fragments after the first included: they carry no
+/// ports.
+#[inline(always)]
+pub fn udp(packet: &(impl Packet + ?Sized)) -> Option<Udp> {
+    // RFC 791, 3.1: version and IHL, …, flags and fragment offset at 6, …, protocol at 9.
+    if packet.header(23)? != [IPPROTO_UDP] {
+        return None;
+    }
+    let [version_ihl] = packet.header(ETH_HEADER)?;
+    let fragment = u16::from_be_bytes(packet.header(20)?);
+    if version_ihl >> 4 != 4 || fragment & 0x1fff != 0 {
+        return None;
+    }
+    let ihl = usize::from(version_ihl & 0xf) * 4;
+    let offset = ETH_HEADER + ihl;
+    let [s0, s1, d0, d1] = match ihl {
+        20 => packet.header(ETH_HEADER + 20)?,
+        24..=60 => packet.load(offset)?,
+        _ => return None,
+    };
+    Some(Udp {
+        offset,
+        source: u16::from_be_bytes([s0, s1]),
+        destination: u16::from_be_bytes([d0, d1]),
+        fragment: fragment & 0x2000 != 0,
+    })
+}
+
+/// Whether a frame of `len` octets is over what a link of this MTU carries.
+///
+/// A GSO frame is cut to segments of `gso_size` octets of payload later on, so that size decides: a guest may claim one
+/// that, with the smallest headers (IPv4 and UDP, 28 octets), does not fit. A tag that lies in the frame does not count.
+#[inline(always)]
+pub fn too_big(packet: &(impl Packet + ?Sized), len: u32, gso_size: u32, mtu: u32) -> bool {
+    if gso_size != 0 {
+        return gso_size + 28 > mtu;
+    }
+    let payload = len.saturating_sub(14);
+    if payload <= mtu {
+        return false;
+    }
+    let tagged = ether_type(packet).is_some_and(|kind| ETH_P_VLAN.contains(&kind));
+    !tagged || payload - 4 > mtu
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ipv4_udp(ihl: u8, flags: u16) -> [u8; 82] {
+        let mut frame = [0; 82];
+        frame[12..14].copy_from_slice(&ETH_P_IP);
+        frame[14] = 0x40 | ihl;
+        frame[20..22].copy_from_slice(&flags.to_be_bytes());
+        frame[23] = IPPROTO_UDP;
+        let at = 14 + usize::from(ihl) * 4;
+        frame[at..at + 4].copy_from_slice(&[0, 68, 0, 67]);
+        frame
+    }
+
+    #[test]
+    fn ports_are_found_behind_ip_options() {
+        for ihl in 5..=15 {
+            let found = udp(&ipv4_udp(ihl, 0)[..]).unwrap();
+            assert_eq!((found.source, found.destination), (68, 67));
+            assert_eq!(found.offset, 14 + usize::from(ihl) * 4);
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_too_short_to_be_one_has_no_ports() {
+        for ihl in 0..5 {
+            assert_eq!(udp(&ipv4_udp(ihl, 0)[..]), None);
+        }
+    }
+
+    #[test]
+    fn only_the_first_fragment_has_ports() {
+        assert!(udp(&ipv4_udp(5, 0x2000)[..]).unwrap().fragment);
+        assert!(!udp(&ipv4_udp(5, 0x4000)[..]).unwrap().fragment);
+        assert_eq!(udp(&ipv4_udp(5, 0x2001)[..]), None);
+    }
+
+    #[test]
+    fn a_truncated_frame_has_no_ports_and_does_not_panic() {
+        let frame = ipv4_udp(5, 0);
+        for len in 0..38 {
+            assert_eq!(udp(&frame[..len]), None, "{len}");
+        }
+    }
+
+    #[test]
+    fn the_mtu_bounds_what_follows_the_ethernet_header() {
+        let frame = ipv4_udp(5, 0);
+        assert!(!too_big(&frame[..], 1514, 0, 1500));
+        assert!(too_big(&frame[..], 1515, 0, 1500));
+        let mut tagged = frame;
+        tagged[12..14].copy_from_slice(&[0x81, 0x00]);
+        assert!(!too_big(&tagged[..], 1518, 0, 1500));
+        assert!(too_big(&tagged[..], 1519, 0, 1500));
+    }
+
+    #[test]
+    fn a_gso_frame_is_judged_by_its_segments() {
+        let frame = ipv4_udp(5, 0);
+        assert!(!too_big(&frame[..], 65549, 1448, 1500));
+        assert!(too_big(&frame[..], 65549, 1473, 1500));
+    }
+}

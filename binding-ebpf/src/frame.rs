@@ -1,0 +1,135 @@
+//! A frame in the kernel: the only place with pointer arithmetic.
+
+use core::ptr;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop},
+    programs::TcContext,
+};
+use binding_common::{
+    Reason,
+    packet::{HEADERS, Packet},
+};
+
+/// `BPF_ADJ_ROOM_MAC` of `enum bpf_adj_room_mode`: room is made or taken between the Ethernet header and the next.
+const BPF_ADJ_ROOM_MAC: u32 = 1;
+
+/// Octets by which a frame is made too long before it is cut to its length; see [`Frame::resize`].
+const SPARE: u32 = 48;
+
+/// A frame with its first [`HEADERS`] octets, or all that it has, ready to be read.
+///
+/// It lends the context and hands out no pointer: those die with every helper that may move the data.
+pub(crate) struct Frame<'a> {
+    ctx: &'a TcContext,
+    data: usize,
+    end: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// Makes the headers readable. They are already, but for frames that a guest splits in unusual places.
+    #[inline(always)]
+    pub(crate) fn read(ctx: &'a TcContext) -> Result<Self, Reason> {
+        if ctx.data() + HEADERS > ctx.data_end() && ctx.len() as usize >= HEADERS {
+            // SAFETY: the context is the kernel's own.
+            if unsafe { bpf_skb_pull_data(ctx.skb.skb, HEADERS as u32) } != 0 {
+                return Err(Reason::Unreadable);
+            }
+        }
+        Ok(Self { ctx, data: ctx.data(), end: ctx.data_end() })
+    }
+
+    /// A frame of which only the metadata is looked at.
+    #[inline(always)]
+    pub(crate) fn unread(ctx: &'a TcContext) -> Self {
+        Self { ctx, data: 0, end: 0 }
+    }
+
+    #[inline(always)]
+    pub(crate) fn ctx(&self) -> &TcContext {
+        self.ctx
+    }
+
+    /// Octets of the frame, from the destination MAC on; a tag beside the frame does not count.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u32 {
+        self.ctx.len()
+    }
+
+    /// Octets of payload in a segment; 0 if the frame is not GSO.
+    #[inline(always)]
+    pub(crate) fn gso_size(&self) -> u32 {
+        // SAFETY: the context is the kernel's own.
+        unsafe { (*self.ctx.skb.skb).gso_size }
+    }
+
+    /// No VLAN tag, or the tag of VLAN 0, which only carries a priority: receivers take such a frame for an untagged one.
+    #[inline(always)]
+    pub(crate) fn untagged(&self) -> bool {
+        // SAFETY: the context is the kernel's own.
+        unsafe { (*self.ctx.skb.skb).vlan_present == 0 || (*self.ctx.skb.skb).vlan_tci & 0xfff == 0 }
+    }
+
+    /// The frame was received on this device; a frame that this host's own stack makes was received on none.
+    #[inline(always)]
+    pub(crate) fn came_from(&self, ifindex: u32) -> bool {
+        // SAFETY: the context is the kernel's own.
+        unsafe { (*self.ctx.skb.skb).ingress_ifindex == ifindex }
+    }
+
+    /// Gives the frame a new length, its contents undefined from the Ethernet header on, with nothing left for an
+    /// offload to do.
+    ///
+    /// A request may have come with a checksum that is still to be filled in (`CHECKSUM_PARTIAL`), and a reply in the
+    /// same buffer would inherit that order, and be spoilt by it. Taking octets away behind the Ethernet header makes
+    /// the kernel find that the place of the checksum is gone and forget the order (`skb_postpull_rcsum`), so the frame
+    /// is made too long first. In that order: growing is refused by no kernel, cutting below the place of the checksum
+    /// is by some.
+    #[inline(always)]
+    pub(crate) fn resize(&self, len: u32) -> Result<(), Reason> {
+        let skb = self.ctx.skb.skb;
+        // SAFETY: the context is the kernel's own.
+        unsafe {
+            if (*skb).vlan_present != 0 && bpf_skb_vlan_pop(skb) != 0 {
+                return Err(Reason::ReplyFailed);
+            }
+            if bpf_skb_change_tail(skb, len + SPARE, 0) != 0 {
+                return Err(Reason::ReplyFailed);
+            }
+        }
+        self.ctx.adjust_room(-(SPARE as i32), BPF_ADJ_ROOM_MAC, 0).map_err(|_| Reason::ReplyFailed)
+    }
+
+    /// Writes octets at the beginning of the frame.
+    #[inline(always)]
+    pub(crate) fn store(&self, octets: *const u8, len: u32) -> Result<(), Reason> {
+        // SAFETY: the verifier checks that `octets` holds `len` octets, and the helper that the frame does.
+        match unsafe { bpf_skb_store_bytes(self.ctx.skb.skb, 0, octets.cast(), len, 0) } {
+            0 => Ok(()),
+            _ => Err(Reason::ReplyFailed),
+        }
+    }
+}
+
+impl Packet for Frame<'_> {
+    #[inline(always)]
+    fn header<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let at = self.data + offset;
+        if at + N > self.end {
+            return None;
+        }
+        // SAFETY: `at..at + N` lies within the frame.
+        Some(unsafe { ptr::read_unaligned(at as *const [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut octets = [0; N];
+        // SAFETY: `octets` holds `N` octets; the helper checks that the frame does.
+        match unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset as u32, octets.as_mut_ptr().cast(), N as u32) } {
+            0 => Some(octets),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `attach`: makes a binding, whole or not at all.
+//!
+//! ```text
+//! plan (refuses, changes nothing) ─▶ journal ─▶ tap ─▶ programs ─▶ MAC swap ─▶ tap up ─▶ journal: ready
+//!                                                 └── any failure, or the next command after a kill: undo ──▶
+//! ```
+
+use crate::{
+    binding::{Environment, State},
+    datapath::{HookKind, Pins, Programs},
+    detach::undo,
+    dhcp::Replies,
+    error::{Error, Result},
+    journal::{Journal, Phase},
+    netlink::Netlink,
+    netns::Netns,
+    plan::{check_not_the_machines_own, constants, plan},
+    request::AttachRequest,
+    sysctl::{self, DISABLE_IPV6},
+    tap::{self, TapSpec},
+};
+
+/// Makes the binding that `request` asks for and returns its record. Asked for a second time, it finds the binding whole
+/// and changes nothing.
+pub async fn attach(environment: &Environment, request: &AttachRequest) -> Result<Journal> {
+    let name = request.binding_name()?;
+    let netns = Netns::open(&request.netns)?;
+    check_not_the_machines_own(&netns, request.force)?;
+    environment.bpffs.ensure(request.mount_bpffs)?;
+    let _lock = environment.store.lock()?;
+    if let Some(old) = environment.store.load(&name)?
+        && let Some(done) = settle(environment, old, request, &netns).await?
+    {
+        return Ok(done);
+    }
+    check_not_bound(environment, request, &netns)?;
+    let pins = Pins::of(&environment.bpffs, &name);
+    // Without a journal they are nobody's: of a binding whose state folder was lost.
+    pins.remove()?;
+    let mut journal = plan(request, name, &netns).await?;
+    environment.store.save(&journal)?;
+    match carry_out(environment, &mut journal, &netns, &pins).await {
+        Ok(()) => Ok(journal),
+        Err(error) => match undo(environment, journal).await {
+            Ok(()) => Err(error),
+            Err(second) => Err(error.and(&second)),
+        },
+    }
+}
+
+/// What becomes of a binding of this name that is there already: `Some` when it is the one that is asked for and whole,
+/// `None` when it was cleared away, an error when it is another's.
+async fn settle(
+    environment: &Environment,
+    old: Journal,
+    request: &AttachRequest,
+    netns: &Netns,
+) -> Result<Option<Journal>> {
+    let name = &old.name;
+    let state = State::of(environment, &old).await;
+    let same_place = old.netns.same(&netns.id()) && old.request.nic == request.nic;
+    match state {
+        State::Gone => {}
+        _ if !same_place => {
+            let other = format!("it is the binding of {} in {}", old.nic.name, old.netns_path.display());
+            return Err(Error::new(format!("use the name {name}"), other).with_hint("choose another with --name"));
+        }
+        State::Ready if old.request == *request => return Ok(Some(old)),
+        State::Ready => {
+            return Err(Error::new(format!("attach {name} again"), "it exists, with other options")
+                .with_hint(format!("tapwire detach {name}, then attach")));
+        }
+        State::Degraded(_) => {}
+    }
+    undo(environment, old).await?;
+    Ok(None)
+}
+
+/// A NIC or a tap can be in one binding only.
+fn check_not_bound(environment: &Environment, request: &AttachRequest, netns: &Netns) -> Result<()> {
+    let (journals, _unreadable) = environment.store.list()?;
+    let here = journals.iter().filter(|other| other.netns.same(&netns.id()) && !other.is_of_another_boot());
+    for other in here {
+        for (device, theirs) in [(&request.nic, &other.nic.name), (&request.tap, &other.tap.name)] {
+            if device == theirs {
+                return Err(Error::new(format!("attach {device}"), format!("the binding {} has it", other.name))
+                    .with_hint(format!("tapwire detach {}, or choose another device", other.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn carry_out(
+    environment: &Environment,
+    journal: &mut Journal,
+    netns: &Netns,
+    pins: &Pins,
+) -> Result<()> {
+    let netlink = Netlink::open(netns)?;
+    let tap = prepare_tap(journal, &netlink, netns).await?;
+    journal.tap.ifindex = Some(tap);
+    environment.store.save(journal)?;
+    hang_programs(journal, tap, netns, pins)?;
+    if let Some(snapshot) = &journal.snapshot {
+        snapshot.silence(&netlink, netns).await?;
+    }
+    netlink.set_up(tap).await?;
+    if !journal.nic.up {
+        netlink.set_up(journal.nic.ifindex).await?;
+    }
+    journal.phase = Phase::Ready;
+    environment.store.save(journal)
+}
+
+/// Makes the tap, or takes the one that is there; either way it is silent: nothing of the pod's stack reaches the guest.
+async fn prepare_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<u32> {
+    let record = &journal.tap;
+    if record.before.is_none() {
+        let owner = journal.request.tap_owner;
+        let spec = TapSpec {
+            name: record.name.clone(),
+            owner: owner.map(|owner| owner.uid),
+            group: owner.and_then(|owner| owner.gid),
+            queues: if record.multi_queue { 2 } else { 1 },
+        };
+        tap::create(netlink, netns, &spec).await?;
+    }
+    let nic = netlink.nic(&record.name).await?;
+    let ifindex = nic.map(|nic| nic.ifindex).ok_or_else(|| {
+        Error::new(format!("use the tap {}", record.name), "it vanished while it was being prepared")
+    })?;
+    sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
+    netlink.set_arp(ifindex, false).await?;
+    if record.before.is_none() {
+        netlink.set_mtu(ifindex, record.mtu).await?;
+    }
+    Ok(ifindex)
+}
+
+fn hang_programs(journal: &Journal, tap: u32, netns: &Netns, pins: &Pins) -> Result<()> {
+    let replies = journal.lease.as_ref().map(Replies::new).transpose()?;
+    let mut programs = Programs::load(&constants(journal, tap), replies.as_ref())?;
+    pins.pin_maps(programs.ebpf())?;
+    let kind: HookKind = journal.wire.hook;
+    netns.run(|| journal.hooks.iter().try_for_each(|hook| hook.attach(kind, &mut programs, pins)))
+}

@@ -1,0 +1,88 @@
+//! The BPF file system that holds the pins.
+//!
+//! A bpffs that was mounted in a private mount namespace dies with it and takes every pin along, and with the pins the
+//! links: the guest would lose its network when a shell ends. So tapwire mounts one only where it can prove that the
+//! mount outlives it, or where it was told to.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use crate::error::{Context as _, Error, Result};
+
+/// Where a bpffs is mounted on every distribution.
+const MOUNT_POINT: &str = "/sys/fs/bpf";
+
+/// The folder of all pins of tapwire, on a bpffs.
+#[derive(Clone, Debug)]
+pub struct Bpffs(PathBuf);
+
+impl Bpffs {
+    /// The folder at `path`, which need not exist yet; that it would lie on a bpffs is checked by [`Self::ensure`].
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes sure that the folder lies on a bpffs. `may_mount`: the operator asked for a mount where there is none.
+    pub fn ensure(&self, may_mount: bool) -> Result<()> {
+        if !self.is_on_bpffs() {
+            if self.0.starts_with(MOUNT_POINT) && (may_mount || is_mount_namespace_of_init()) {
+                let none = None::<&str>;
+                mount(Some("bpf"), MOUNT_POINT, Some("bpf"), MsFlags::empty(), none)
+                    .context(|| format!("mount a bpffs on {MOUNT_POINT}"))?;
+            }
+            if !self.is_on_bpffs() {
+                return Err(Error::new(format!("use {} for pins", self.0.display()), "it does not lie on a bpffs")
+                    .with_hint(format!(
+                        "mount -t bpf bpf {MOUNT_POINT}, on the node and not in `ip netns exec`; \
+                         or --mount-bpffs, if this mount namespace outlives the VM"
+                    )));
+            }
+        }
+        make_private_folder(&self.0)
+    }
+
+    /// Judged by the nearest folder that exists.
+    fn is_on_bpffs(&self) -> bool {
+        let existing = self.0.ancestors().find(|path| path.exists());
+        existing.is_some_and(|path| statfs(path).is_ok_and(|stat| stat.filesystem_type() == BPF_FS_MAGIC))
+    }
+}
+
+/// Makes a folder that only root can enter; one that exists is left alone.
+pub fn make_private_folder(path: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(|| format!("make {}", path.display()))
+}
+
+/// In some sandboxes not even root may read this of pid 1; then it is not proven.
+fn is_mount_namespace_of_init() -> bool {
+    let id = |path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let own = id("/proc/self/ns/mnt");
+    own.is_some() && own == id("/proc/1/ns/mnt")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_on_another_file_system_is_refused_with_a_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Bpffs::at(folder.path().join("pins")).ensure(false).unwrap_err();
+        assert!(error.to_string().contains("does not lie on a bpffs"), "{error}");
+        assert!(error.hint().unwrap().contains("mount -t bpf"));
+        assert!(!folder.path().join("pins").exists());
+    }
+}

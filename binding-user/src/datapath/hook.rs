@@ -1,0 +1,179 @@
+//! Hangs programs on hooks.
+//!
+//! Every function here runs on a thread that is in the namespace of the device: the kernel looks for an interface index
+//! in the namespace of the thread that asks, and the same index is another device elsewhere.
+
+use std::{io, mem};
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    links::{FdLink, Link as _, PinnedLink},
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Pins, Programs};
+use crate::{
+    error::{Context as _, Error, Result},
+    netlink::tc::Tc,
+};
+
+/// Priority of our filters on clsact: late, so that a filter which the operator adds without thinking comes first.
+const PRIORITY: u16 = 50_000;
+/// Handle of our filters: fixed, so that they are recognised and replaced, never doubled.
+const HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// By which interface of the kernel a program is on its hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HookKind {
+    /// TCX, kernel 6.6 and later: a link that is held by its pin.
+    Tcx,
+    /// A filter of the clsact qdisc, which the device holds.
+    Clsact,
+}
+
+/// The direction of a frame as the kernel has it, seen from the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Into this host.
+    Ingress,
+    /// Out of this host.
+    Egress,
+}
+
+/// A program and its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Name of the program in the object; it also names the pin of the link.
+    pub program: String,
+    /// Name of the device.
+    pub device: String,
+    /// Which of the device's hooks.
+    pub direction: Direction,
+}
+
+impl Hook {
+    /// A hook of the program `tapwire_…` of this name.
+    pub fn new(program: &str, device: &str, direction: Direction) -> Self {
+        Self { program: program.to_owned(), device: device.to_owned(), direction }
+    }
+
+    /// Puts the program on its hook, where nothing of this binding may be yet. It stays there without this process.
+    pub fn attach(&self, kind: HookKind, programs: &mut Programs, pins: &Pins) -> Result<()> {
+        let what = || format!("attach {} to {} of {}", self.program, self.side(), self.device);
+        let program = programs.program(&self.program)?;
+        match kind {
+            HookKind::Tcx => {
+                let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+                let link = self.link(program, options).map_err(|error| explain(&error)).context(what)?;
+                let link: FdLink = link.try_into().context(what)?;
+                link.pin(pins.link(&self.program)).context(what)?;
+            }
+            HookKind::Clsact => {
+                add_clsact(&self.device)?;
+                let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+                let link = self.link(program, TcAttachOptions::Netlink(options)).map_err(|e| explain(&e)).context(what)?;
+                #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
+                mem::forget(link);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the program off its hook. One that is not there, or whose device is gone, is no error.
+    pub fn detach(&self, kind: HookKind, pins: &Pins) -> Result<()> {
+        let what = || format!("detach {} from {}", self.program, self.device);
+        match kind {
+            HookKind::Tcx => match std::fs::remove_file(pins.link(&self.program)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context(what),
+                _ => Ok(()),
+            },
+            HookKind::Clsact => {
+                let Ok(link) =
+                    SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None)
+                else {
+                    return Ok(());
+                };
+                match link.detach() {
+                    // ENOENT: no such filter; EINVAL: not even the qdisc.
+                    Err(ProgramError::TcError(TcError::NetlinkError(error)))
+                        if matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::EINVAL)) =>
+                    {
+                        Ok(())
+                    }
+                    other => other.context(what),
+                }
+            }
+        }
+    }
+
+    /// Whether the program is on its TCX hook, by its pinned link.
+    pub fn is_on_tcx(&self, pins: &Pins) -> bool {
+        let Ok(link) = PinnedLink::from_pin(pins.link(&self.program)) else { return false };
+        let Ok(info) = FdLink::from(link).info() else { return false };
+        SchedClassifier::query_tcx(&self.device, self.direction.into())
+            .is_ok_and(|(_, programs)| programs.iter().any(|program| program.id() == info.program_id()))
+    }
+
+    /// Whether the program is among the filters of its device.
+    pub fn is_among(&self, tc: &Tc) -> bool {
+        let filters = match self.direction {
+            Direction::Ingress => &tc.ingress,
+            Direction::Egress => &tc.egress,
+        };
+        filters.iter().any(|filter| filter.priority == PRIORITY && filter.handle == u32::from(HANDLE))
+    }
+
+    fn link(
+        &self,
+        program: &mut SchedClassifier,
+        options: TcAttachOptions,
+    ) -> Result<SchedClassifierLink, ProgramError> {
+        let id = program.attach_with_options(&self.device, self.direction.into(), options)?;
+        // At once: dropping the program would detach what it still owns.
+        program.take_link(id)
+    }
+
+    fn side(&self) -> &'static str {
+        match self.direction {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        }
+    }
+}
+
+impl From<Direction> for TcAttachType {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Ingress => Self::Ingress,
+            Direction::Egress => Self::Egress,
+        }
+    }
+}
+
+/// Adds the clsact qdisc; one that is there already serves as well.
+fn add_clsact(device: &str) -> Result<()> {
+    match tc::qdisc_add_clsact(device) {
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(nix::libc::EEXIST) => Ok(()),
+        other => other.context(|| format!("add the clsact qdisc to {device}")),
+    }
+}
+
+/// aya's texts name its own call; the cause lies below.
+fn explain(error: &ProgramError) -> String {
+    match error {
+        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
+        other => other.to_string(),
+    }
+}
+
+/// Whether this kernel has TCX, found out by asking a device and not by the version.
+pub fn kernel_has_tcx(device: &str) -> Result<bool> {
+    match SchedClassifier::query_tcx(device, TcAttachType::Ingress) {
+        Ok(_) => Ok(true),
+        Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(false),
+        Err(error) => Err(Error::new(format!("ask {device} for TCX"), explain(&error))),
+    }
+}

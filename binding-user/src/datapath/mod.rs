@@ -1,0 +1,18 @@
+//! The data path: loads the programs with the constants of a binding, hangs them on its hooks, and finds them again.
+//!
+//! ```text
+//! Constants, Replies ──load──▶ Programs ──attach──▶ hooks: pinned TCX links, or clsact filters
+//!                                    └───pin────▶ maps: counters, replies
+//! ```
+//!
+//! After that no process is needed: links and maps are held by their pins, filters by the device.
+
+pub mod bpffs;
+pub mod hook;
+pub mod load;
+pub mod pins;
+
+pub use bpffs::Bpffs;
+pub use hook::{Hook, HookKind};
+pub use load::{Constants, Programs};
+pub use pins::Pins;

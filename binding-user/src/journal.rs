@@ -1,0 +1,245 @@
+//! The journal: the record on disk of what attach changed, from which detach restores.
+//!
+//! It is written whole before the first change, with everything that was there before. So it does not matter where a
+//! process dies: each step of undoing looks at what is, not at how far somebody came.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    datapath::{Hook, HookKind, bpffs::make_private_folder},
+    error::{Context as _, Error, Result},
+    lease::Lease,
+    netns::NetnsId,
+    nic::Nic,
+    request::AttachRequest,
+    snapshot::Snapshot,
+    wire::Wire,
+};
+
+/// The layout of the record. A record of another version is refused, never guessed at.
+const VERSION: u32 = 1;
+
+/// How far a binding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// `attach` has begun and not ended: it is at work, or it died.
+    Attaching,
+    /// Whole.
+    Ready,
+    /// `detach` has begun and not ended.
+    Detaching,
+}
+
+/// What attach did, or will do, with the tap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapRecord {
+    /// Name of the device.
+    pub name: String,
+    /// What an existing tap was like; `None` when attach makes it, and detach deletes it.
+    pub before: Option<TapBefore>,
+    /// Interface index, once it is known.
+    pub ifindex: Option<u32>,
+    /// MTU in octets.
+    pub mtu: u32,
+    /// More than one queue can be opened.
+    pub multi_queue: bool,
+}
+
+/// What attach changes on a tap that was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapBefore {
+    /// The link was up.
+    pub up: bool,
+    /// ARP was on.
+    pub arp: bool,
+    /// The sysctl `disable_ipv6`; `None` without IPv6 in the kernel.
+    pub disable_ipv6: Option<i32>,
+}
+
+/// The record of one binding.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Journal {
+    /// When and by what it was written.
+    #[serde(flatten)]
+    pub header: Header,
+    /// Name of the binding.
+    pub name: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// What the operator asked for.
+    pub request: AttachRequest,
+    /// The pod's namespace.
+    pub netns: NetnsId,
+    /// Where the namespace was found, to look there first.
+    pub netns_path: PathBuf,
+    /// The pod NIC as it was discovered.
+    pub nic: Nic,
+    /// What restores the pod NIC, in `swap` mode.
+    pub snapshot: Option<Snapshot>,
+    /// The tap.
+    pub tap: TapRecord,
+    /// The lease; `None` for a pure wire.
+    pub lease: Option<Lease>,
+    /// How frames go.
+    pub wire: Wire,
+    /// The programs and their places.
+    pub hooks: Vec<Hook>,
+    /// Devices that had no clsact qdisc before.
+    pub clsact_made: Vec<String>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+impl Journal {
+    /// Whether the machine was started again since: then nothing of the binding is left.
+    pub fn is_of_another_boot(&self) -> bool {
+        boot_id().is_ok_and(|boot| boot != self.header.boot)
+    }
+
+    /// How the programs are attached.
+    pub fn hook_kind(&self) -> HookKind {
+        self.wire.hook
+    }
+}
+
+/// What every record begins with, whatever it records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The layout of the record.
+    version: u32,
+    /// The boot in which it was written: interface indexes and namespaces of another one mean nothing.
+    boot: String,
+}
+
+impl Header {
+    /// For a record that is written now.
+    pub fn now() -> Result<Self> {
+        Ok(Self { version: VERSION, boot: boot_id()? })
+    }
+}
+
+fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = fs::read_to_string(path).context(|| format!("read {path}"))?;
+    Ok(id.trim().to_owned())
+}
+
+/// The folder of all journals.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// Held while a binding is being changed; dropping it lets the next one in.
+#[derive(Debug)]
+#[must_use = "the lock is held only as long as this lives"]
+pub struct Lock(#[expect(dead_code, reason = "held, not used")] Flock<File>);
+
+impl Store {
+    /// The journals in `folder`, which need not exist yet.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Waits until no other process changes a binding. One lock for all: bindings may share a namespace or a tap, and a
+    /// change takes a tenth of a second.
+    pub fn lock(&self) -> Result<Lock> {
+        make_private_folder(&self.folder)?;
+        let path = self.folder.join("lock");
+        let what = || format!("lock {}", path.display());
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).context(what)?;
+        Flock::lock(file, FlockArg::LockExclusive).map(Lock).map_err(|(_, errno)| errno).context(what)
+    }
+
+    /// The record of a binding, if there is one.
+    pub fn load(&self, name: &str) -> Result<Option<Journal>> {
+        let path = self.path(name);
+        match fs::read(&path) {
+            Ok(text) => parse(&path, &text).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("read the journal {}", path.display())),
+        }
+    }
+
+    /// The record of a binding that must exist.
+    pub fn load_existing(&self, name: &str) -> Result<Journal> {
+        self.load(name)?.ok_or_else(|| {
+            Error::new(format!("find the binding {name}"), "there is none of this name")
+                .with_hint("`tapwire list` lists the bindings")
+        })
+    }
+
+    /// Writes a record so that at any moment either the old one or the new one is there, whole.
+    pub fn save(&self, journal: &Journal) -> Result<()> {
+        let path = self.path(&journal.name);
+        let what = || format!("write the journal {}", path.display());
+        make_private_folder(&self.folder)?;
+        let text = serde_json::to_vec_pretty(journal).context(what)?;
+        let temporary = self.folder.join(format!("{}.new", journal.name));
+        let options = File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary);
+        let mut file = options.context(what)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).context(what)?;
+        fs::rename(&temporary, &path).context(what)?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).context(what)
+    }
+
+    /// Removes a record.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context(|| format!("remove the journal {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All records, by name. Those that cannot be read come as errors beside the others.
+    pub fn list(&self) -> Result<(Vec<Journal>, Vec<Error>)> {
+        let what = || format!("read {}", self.folder.display());
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+            Err(error) => return Err(error).context(what),
+        };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        let (mut journals, mut errors) = (Vec::new(), Vec::new());
+        for path in paths {
+            match fs::read(&path).context(what).and_then(|text| parse(&path, &text)) {
+                Ok(journal) => journals.push(journal),
+                Err(error) => errors.push(error),
+            }
+        }
+        Ok((journals, errors))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.json"))
+    }
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Journal> {
+    /// Read first: the rest of another version may look like anything.
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let what = || format!("read the journal {}", path.display());
+    let Version { version } = serde_json::from_slice(text).context(what)?;
+    if version != VERSION {
+        return Err(Error::new(what(), format!("it is of version {version}, this program knows {VERSION}"))
+            .with_hint("use the tapwire that wrote it"));
+    }
+    serde_json::from_slice(text).context(what)
+}

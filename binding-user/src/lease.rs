@@ -1,0 +1,191 @@
+//! The lease: everything that the guest is told.
+//!
+//! It follows the routing table of the pod, not the prefix length. Half of all CNIs give the NIC a prefix and no
+//! connected route for it (ptp, Azure, GKE) or a /32 with a gateway outside (Calico, Cilium, AWS): a guest that believed
+//! the prefix would ask for its neighbours by ARP, and nobody would answer. There the guest gets a /32 and learns each
+//! route by option 121 (RFC 3442), the way to the gateway included.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use binding_common::{MacAddr, dhcp::LINK_LOCAL_SERVER};
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    facts::{Facts, Route, RouteKind, Scope},
+    netns::NetnsSpec,
+};
+
+/// Seconds that a lease is valid unless `--lease-time` says otherwise.
+pub const DEFAULT_SECONDS: u32 = 86_400;
+
+/// A lease that never ends (RFC 2131, 3.3).
+pub const INFINITE_SECONDS: u32 = u32::MAX;
+
+/// Everything that the guest is told. This is also what `show` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The guest's MAC.
+    #[serde(with = "crate::mac")]
+    pub mac: MacAddr,
+    /// The address with the prefix that the guest shall use.
+    pub address: Ipv4Net,
+    /// Next hop of the default route, if there is one.
+    pub gateway: Option<Ipv4Addr>,
+    /// Routes in the order in which the guest is told of them: on-link ones first, the default route last.
+    pub routes: Vec<LeaseRoute>,
+    /// DNS servers (option 6).
+    pub dns: Vec<Ipv4Addr>,
+    /// Search domains (option 119).
+    pub search: Vec<String>,
+    /// MTU of the link in octets (option 26).
+    pub mtu: u32,
+    /// Host name (option 12).
+    pub hostname: Option<String>,
+    /// Server identifier (option 54).
+    pub server_id: Ipv4Addr,
+    /// Lease time (option 51); [`INFINITE_SECONDS`] never ends.
+    pub seconds: u32,
+}
+
+/// A route that the guest is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRoute {
+    /// Destination.
+    pub dst: Ipv4Net,
+    /// Next hop; `None` is on the link itself.
+    pub via: Option<Ipv4Addr>,
+}
+
+/// What the operator wants otherwise than discovered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseOptions {
+    /// DNS servers in place of the ones of resolv.conf.
+    pub dns: Vec<Ipv4Addr>,
+    /// Search domains in place of the ones of resolv.conf.
+    pub search: Vec<String>,
+    /// The guest's host name.
+    pub hostname: Option<String>,
+    /// Lease time in seconds.
+    pub seconds: Option<u32>,
+    /// MTU in place of the NIC's.
+    pub mtu: Option<u32>,
+}
+
+impl LeaseOptions {
+    /// The same with the pod's host name, where the operator gave none and the pod's can be told from the node's: the
+    /// namespace of a network has no name of its own, the file of a process has.
+    #[must_use]
+    pub fn for_pod(&self, netns: &NetnsSpec) -> Self {
+        let of_process = || match netns {
+            NetnsSpec::Pid(pid) => fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).ok(),
+            _ => None,
+        };
+        let of_process = || of_process().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        Self { hostname: self.hostname.clone().or_else(of_process), ..self.clone() }
+    }
+}
+
+impl Lease {
+    /// The lease that follows from the facts; `None` when the NIC has no IPv4 address.
+    pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
+        let Some(address) = facts.addresses.iter().find_map(|address| match address.address {
+            IpNet::V4(net) if address.scope == Scope::Global => Some(net),
+            _ => None,
+        }) else {
+            return Ok(None);
+        };
+        let routes: Vec<_> = facts.routes.iter().filter_map(ipv4_unicast).collect();
+        let connected = LeaseRoute { dst: address.trunc(), via: None };
+        let on_link = routes.contains(&connected);
+        let gateway = routes.iter().find(|route| route.dst.prefix_len() == 0).and_then(|route| route.via);
+        let server_id = gateway.unwrap_or(LINK_LOCAL_SERVER.into());
+
+        let mut lease = Self {
+            mac: facts.nic.mac,
+            address: if on_link { address } else { host(address.addr()) },
+            gateway,
+            routes: Vec::new(),
+            dns: if options.dns.is_empty() { facts.resolv.nameservers.clone() } else { options.dns.clone() },
+            search: if options.search.is_empty() { facts.resolv.search.clone() } else { options.search.clone() },
+            mtu: mtu(facts, options)?,
+            hostname: options.hostname.clone(),
+            server_id,
+            seconds: options.seconds.unwrap_or(DEFAULT_SECONDS),
+        };
+        lease.routes = lease.order_routes(&routes, connected);
+        Ok(Some(lease))
+    }
+
+    /// Whether the server identifier is nobody's address, so that the ARP responder must answer for it.
+    pub fn answers_for_server(&self) -> bool {
+        self.gateway.is_none()
+    }
+
+    /// Whether the routes say more than "the gateway, which is on the link": only then is option 121 needed.
+    pub fn needs_classless_routes(&self) -> bool {
+        let plain = self.gateway.map(|via| LeaseRoute { dst: Ipv4Net::default(), via: Some(via) });
+        !self.routes.iter().eq(plain.as_ref())
+    }
+
+    /// Every next hop must be on the link before a route by it is told: clients apply the list in its order.
+    fn order_routes(&self, routes: &[LeaseRoute], connected: LeaseRoute) -> Vec<LeaseRoute> {
+        let mut ordered: Vec<LeaseRoute> = Vec::new();
+        let mut tell = |route: LeaseRoute| {
+            if route != connected && !ordered.contains(&route) {
+                ordered.push(route);
+            }
+        };
+        let reachable = |hop: Ipv4Addr| self.address.contains(&hop);
+        for route in routes.iter().filter(|route| route.via.is_none()) {
+            tell(*route);
+        }
+        let hops = routes.iter().filter_map(|route| route.via);
+        let server = self.answers_for_server().then_some(self.server_id);
+        for hop in hops.chain(server).filter(|hop| !reachable(*hop)) {
+            let covered = routes.iter().any(|route| route.via.is_none() && route.dst.contains(&hop));
+            if !covered {
+                tell(LeaseRoute { dst: host(hop), via: None });
+            }
+        }
+        let (default, others): (Vec<LeaseRoute>, Vec<LeaseRoute>) =
+            routes.iter().filter(|route| route.via.is_some()).partition(|route| route.dst.prefix_len() == 0);
+        for route in others.into_iter().chain(default.into_iter().take(1)) {
+            tell(route);
+        }
+        ordered
+    }
+}
+
+/// A single address as a prefix.
+fn host(address: Ipv4Addr) -> Ipv4Net {
+    Ipv4Net::from(address)
+}
+
+/// What DHCP can say of a route: its destination and its next hop.
+fn ipv4_unicast(route: &Route) -> Option<LeaseRoute> {
+    let IpNet::V4(dst) = route.dst else { return None };
+    let via = match route.via {
+        None => None,
+        Some(IpAddr::V4(via)) => Some(via),
+        Some(IpAddr::V6(_)) => return None,
+    };
+    (route.kind == RouteKind::Unicast).then_some(LeaseRoute { dst, via })
+}
+
+/// The NIC's MTU, or that of the default route where it is smaller: DHCP knows no MTU of a route.
+fn mtu(facts: &Facts, options: &LeaseOptions) -> Result<u32> {
+    let route = facts.routes.iter().filter(|route| route.dst.prefix_len() == 0).filter_map(|route| route.mtu).min();
+    let limit = facts.nic.mtu;
+    match options.mtu {
+        Some(mtu) if mtu > limit => Err(Error::new("set the guest's MTU", format!("{mtu} is over the NIC's {limit}"))
+            .with_hint(format!("choose --mtu {limit} or less"))),
+        Some(mtu) if mtu < 68 => Err(Error::new("set the guest's MTU", format!("{mtu} is under the least of IPv4, 68"))),
+        Some(mtu) => Ok(mtu),
+        None => Ok(route.map_or(limit, |mtu| mtu.min(limit))),
+    }
+}

@@ -1,0 +1,221 @@
+//! What attach is going to do. Everything that can be refused is refused here, where nothing has been changed yet.
+
+use binding_common::{MacAddr, dhcp::Server};
+
+use crate::{
+    datapath::{Constants, Hook, HookKind, hook},
+    dhcp::Replies,
+    discover::discover,
+    error::{Error, Result},
+    facts::Facts,
+    journal::{Header, Journal, Phase, TapBefore, TapRecord},
+    lease::Lease,
+    netlink::Netlink,
+    netns::{MachinesOwn, Netns},
+    nic::Nic,
+    peer::find_host_side,
+    request::{AttachRequest, DhcpMode},
+    snapshot::Snapshot,
+    sysctl::{self, DISABLE_IPV6},
+    tap,
+    wire::{self, HookChoice, MacMode, Wire},
+};
+
+/// Refuses the machine's own namespace, where a mistake cuts the machine off.
+pub fn check_not_the_machines_own(netns: &Netns, force: bool) -> Result<()> {
+    let why = match netns.is_machines_own() {
+        MachinesOwn::No => return Ok(()),
+        _ if force => return Ok(()),
+        MachinesOwn::Yes => "it is the machine's own",
+        MachinesOwn::Unknown => "it may be the machine's own: that of process 1 cannot be read here",
+    };
+    Err(Error::new("attach in this network namespace", why)
+        .with_hint("name the pod's with --netns; --force does it all the same, and takes the NIC from the machine"))
+}
+
+/// Makes the record of a binding that does not exist yet.
+pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Result<Journal> {
+    let netlink = Netlink::open(netns)?;
+    let facts = discover(&request.netns, netns, &request.nic, request.resolv_conf.as_deref()).await?;
+    check_nic(&facts.nic)?;
+    let mut warnings = facts.warnings.clone();
+    let mut lease = lease(request, &facts)?;
+    let tap = tap_record(request, &facts, &netlink, netns).await?;
+    if let Some(lease) = &mut lease {
+        if tap.mtu < lease.mtu {
+            warnings.push(format!("the tap's MTU {} is below {}: the guest is told {}", tap.mtu, lease.mtu, tap.mtu));
+            lease.mtu = tap.mtu;
+        }
+        let left_out = Replies::new(lease)?.left_out;
+        if !left_out.is_empty() {
+            warnings.push(format!("no room in the DHCP replies for the options {left_out:?}"));
+        }
+    }
+    let mac_mode = request.mac_mode.decide(&facts.nic);
+    let snapshot = match mac_mode {
+        MacMode::Keep => None,
+        _ => Some(Snapshot::take(&netlink, netns, facts.nic.ifindex).await?),
+    };
+    let wire = decide_wire(request, &facts.nic, netns, mac_mode).await?;
+    let hooks = wire::hooks(&request.nic, &request.tap, mac_mode);
+    let clsact_made = without_clsact(&netlink, &hooks, &facts.nic, &tap, wire.hook).await?;
+    Ok(Journal {
+        header: Header::now()?,
+        name,
+        phase: Phase::Attaching,
+        request: request.clone(),
+        netns: netns.id(),
+        netns_path: netns.path().to_owned(),
+        nic: facts.nic,
+        snapshot,
+        tap,
+        lease,
+        wire,
+        hooks,
+        clsact_made,
+        warnings,
+    })
+}
+
+/// The constants of the programs, once the tap exists.
+pub fn constants(journal: &Journal, tap_ifindex: u32) -> Constants {
+    let server = journal.lease.as_ref().map(|lease| Server {
+        lease: lease.address.addr().octets(),
+        identifier: lease.server_id.octets(),
+        guest: lease.mac,
+    });
+    Constants {
+        nic: journal.nic.ifindex,
+        tap: tap_ifindex,
+        mtu: journal.nic.mtu,
+        tap_mtu: journal.tap.mtu,
+        peer: journal.wire.to_network == wire::ToNetwork::Peer,
+        dhcp: server,
+        arp_server: journal.lease.as_ref().is_some_and(Lease::answers_for_server),
+    }
+}
+
+fn check_nic(nic: &Nic) -> Result<()> {
+    let what = || format!("attach to {}", nic.name);
+    if nic.netkit_l3 {
+        return Err(Error::new(what(), "it is a netkit in L3 mode: it has no Ethernet header that a guest could use")
+            .with_hint("have the CNI make netkit devices in L2 mode (Cilium: bpf.datapathMode=netkit-l2)"));
+    }
+    if nic.mac == MacAddr::ZERO {
+        return Err(Error::new(what(), format!("this {} has no MAC address, so no Ethernet header", nic.kind))
+            .with_hint("tapwire joins Ethernet devices only"));
+    }
+    if nic.kind == "bridge" {
+        return Err(Error::new(what(), "it is a bridge").with_hint("name the NIC that the CNI gave to the pod"));
+    }
+    if nic.master.is_some() {
+        return Err(Error::new(what(), "it is already a port of a bridge or bond")
+            .with_hint("another binding holds it; remove that one first"));
+    }
+    Ok(())
+}
+
+fn lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
+    if request.dhcp == DhcpMode::Off {
+        return Ok(None);
+    }
+    match Lease::from_facts(facts, &request.lease.for_pod(&request.netns))? {
+        None if request.dhcp == DhcpMode::On => {
+            Err(Error::new(format!("make a lease from {}", request.nic), "it has no global IPv4 address")
+                .with_hint("--dhcp auto or off makes a pure wire, over which an outside DHCP server can answer"))
+        }
+        lease => Ok(lease),
+    }
+}
+
+async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, netns: &Netns) -> Result<TapRecord> {
+    let what = || format!("use the tap {}", request.tap);
+    let wanted_mtu = request.lease.mtu;
+    let Some(tap) = tap::find(netlink, &request.tap).await? else {
+        return Ok(TapRecord {
+            name: request.tap.clone(),
+            before: None,
+            ifindex: None,
+            mtu: wanted_mtu.unwrap_or(facts.nic.mtu),
+            multi_queue: request.queues.is_some_and(|queues| queues > 1),
+        });
+    };
+    let refuse = |why: String, hint: &str| Err(Error::new(what(), why).with_hint(hint));
+    let keep = "leave the option out to use the tap as it is, or delete the tap and let attach make it";
+    if tap.nic.master.is_some() {
+        return refuse("it is a port of a bridge".to_owned(), "take it out of the bridge first");
+    }
+    if wanted_mtu.is_some_and(|mtu| mtu != tap.nic.mtu) {
+        return refuse(format!("its MTU is {}", tap.nic.mtu), keep);
+    }
+    if request.queues.is_some_and(|queues| (queues > 1) != tap.multi_queue) {
+        return refuse(format!("it is {}multi-queue", if tap.multi_queue { "" } else { "not " }), keep);
+    }
+    if let Some(owner) = request.tap_owner
+        && (tap.owner != Some(owner.uid) || owner.gid.is_some_and(|gid| tap.group != Some(gid)))
+    {
+        return refuse("it has another owner".to_owned(), keep);
+    }
+    let disable_ipv6 = sysctl::read_ipv6(netns, &tap.nic.name, DISABLE_IPV6)?;
+    Ok(TapRecord {
+        name: tap.nic.name,
+        before: Some(TapBefore { up: tap.nic.up, arp: tap.nic.arp, disable_ipv6 }),
+        ifindex: Some(tap.nic.ifindex),
+        mtu: tap.nic.mtu,
+        multi_queue: tap.multi_queue,
+    })
+}
+
+async fn decide_wire(request: &AttachRequest, nic: &Nic, pod: &Netns, mac_mode: MacMode) -> Result<Wire> {
+    let node = match &request.node_netns {
+        None => Netns::current()?,
+        Some(spec) => Netns::open(spec)?,
+    };
+    let host_side = find_host_side(nic, pod, &node).await?;
+    let (to_network, to_network_why) = request.to_network.decide(nic, &host_side)?;
+    let hook = match request.hook {
+        HookChoice::Clsact => HookKind::Clsact,
+        choice => {
+            let has_tcx = pod.run(|| hook::kernel_has_tcx(&nic.name))?;
+            match (choice, has_tcx) {
+                (_, true) => HookKind::Tcx,
+                (HookChoice::Tcx, false) => {
+                    return Err(Error::new("attach with TCX", "this kernel has none: it came with 6.6")
+                        .with_hint("--hook auto takes clsact"));
+                }
+                (_, false) => HookKind::Clsact,
+            }
+        }
+    };
+    Ok(Wire { hook, to_network, to_network_why, mac_mode })
+}
+
+/// The devices that get a clsact qdisc from us, and lose it at detach.
+async fn without_clsact(
+    netlink: &Netlink,
+    hooks: &[Hook],
+    nic: &Nic,
+    tap: &TapRecord,
+    kind: HookKind,
+) -> Result<Vec<String>> {
+    let mut devices = Vec::new();
+    if kind != HookKind::Clsact {
+        return Ok(devices);
+    }
+    for (name, ifindex) in [(&nic.name, Some(nic.ifindex)), (&tap.name, tap.ifindex)] {
+        let qdisc = match ifindex {
+            Some(ifindex) => netlink.tc(ifindex).await?.hook_qdisc,
+            None => None,
+        };
+        match qdisc.as_deref() {
+            None => devices.push(name.clone()),
+            Some("clsact") => {}
+            Some(other) if hooks.iter().any(|hook| hook.device == *name) => {
+                return Err(Error::new(format!("add the clsact qdisc to {name}"), format!("an {other} qdisc is there"))
+                    .with_hint(format!("tc qdisc del dev {name} {other}, if nobody needs it")));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(devices)
+}

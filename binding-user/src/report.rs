@@ -1,0 +1,268 @@
+//! What `list` and `show` tell of a binding. The JSON is a contract (`docs/schema.json`): fields are added, never changed.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use binding_common::{Counters, DhcpMessage, MacAddr, Reason, Traffic};
+use serde::Serialize;
+
+use crate::{
+    binding::{Environment, State},
+    datapath::{HookKind, Pins},
+    error::Result,
+    journal::Journal,
+    lease::Lease,
+    netlink::Netlink,
+    netns::Netns,
+    wire::{MacMode, ToNetwork},
+};
+
+/// Everything about a binding.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Version of this layout.
+    pub version: u32,
+    /// Name of the binding.
+    pub name: String,
+    /// The pod's namespace.
+    pub netns: PathBuf,
+    /// `ready`, `degraded` or `gone`.
+    pub state: State,
+    /// Why it is not ready; empty when it is.
+    pub reason: String,
+    /// The pod NIC.
+    pub nic: NicReport,
+    /// The tap.
+    pub tap: TapReport,
+    /// What the guest is told; `null` for a pure wire.
+    pub lease: Option<Lease>,
+    /// How frames go.
+    pub wire: WireReport,
+    /// What the programs counted.
+    pub counters: CountersReport,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// The pod NIC of a binding.
+#[derive(Clone, Debug, Serialize)]
+pub struct NicReport {
+    name: String,
+    ifindex: u32,
+    kind: String,
+    /// The MAC that the device has now.
+    #[serde(with = "crate::mac")]
+    mac: MacAddr,
+    /// The MAC that it had, which is the guest's in `swap` mode.
+    #[serde(with = "crate::mac")]
+    original_mac: MacAddr,
+    mtu: u32,
+}
+
+/// The tap of a binding.
+#[derive(Clone, Debug, Serialize)]
+pub struct TapReport {
+    name: String,
+    /// 0 when there is none yet.
+    ifindex: u32,
+    queues: u32,
+    mtu: u32,
+}
+
+/// How the frames of a binding go.
+#[derive(Clone, Debug, Serialize)]
+pub struct WireReport {
+    hook: HookKind,
+    to_network: ToNetwork,
+    to_network_why: String,
+    to_guest: &'static str,
+    mac_mode: MacMode,
+    guard: bool,
+    guard_off: Vec<String>,
+}
+
+/// What the programs counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct CountersReport {
+    to_network: TrafficReport,
+    to_guest: TrafficReport,
+    dhcp: BTreeMap<&'static str, u64>,
+    arp: ArpReport,
+    /// By reason; reasons that never occurred are left out.
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct TrafficReport {
+    frames: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct ArpReport {
+    replies: u64,
+}
+
+impl From<Traffic> for TrafficReport {
+    fn from(Traffic { frames, bytes }: Traffic) -> Self {
+        Self { frames, bytes }
+    }
+}
+
+impl From<&Counters> for CountersReport {
+    fn from(counters: &Counters) -> Self {
+        let Counters { to_network, to_guest, dhcp, arp_replies, dropped } = counters;
+        Self {
+            to_network: (*to_network).into(),
+            to_guest: (*to_guest).into(),
+            dhcp: DhcpMessage::ALL.iter().map(|message| (message.name(), dhcp[*message as usize])).collect(),
+            arp: ArpReport { replies: *arp_replies },
+            dropped: Reason::ALL
+                .iter()
+                .map(|reason| (reason.name(), dropped[*reason as usize]))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        }
+    }
+}
+
+impl Report {
+    /// Looks at a binding.
+    pub async fn of(environment: &Environment, journal: &Journal) -> Result<Self> {
+        let state = State::of(environment, journal).await;
+        let (mac, queues) = match state {
+            State::Gone => (journal.nic.mac, 0),
+            _ => current(journal).await?,
+        };
+        // Counters live as long as the pins; a binding without them has counted nothing that can be told.
+        let counters = Pins::of(&environment.bpffs, &journal.name).counters().unwrap_or(Counters::ZERO);
+        Ok(Self {
+            version: 1,
+            name: journal.name.clone(),
+            netns: journal.netns_path.clone(),
+            reason: state.reason().to_owned(),
+            state,
+            nic: NicReport {
+                name: journal.nic.name.clone(),
+                ifindex: journal.nic.ifindex,
+                kind: journal.nic.kind.clone(),
+                mac,
+                original_mac: journal.nic.mac,
+                mtu: journal.nic.mtu,
+            },
+            tap: TapReport {
+                name: journal.tap.name.clone(),
+                ifindex: journal.tap.ifindex.unwrap_or_default(),
+                queues,
+                mtu: journal.tap.mtu,
+            },
+            lease: journal.lease.clone(),
+            wire: WireReport {
+                hook: journal.wire.hook,
+                to_network: journal.wire.to_network,
+                to_network_why: journal.wire.to_network_why.clone(),
+                to_guest: "redirect",
+                mac_mode: journal.wire.mac_mode,
+                guard: false,
+                guard_off: Vec::new(),
+            },
+            counters: CountersReport::from(&counters),
+            warnings: journal.warnings.clone(),
+        })
+    }
+
+    /// All of it, for people.
+    pub fn to_text(&self) -> String {
+        let mut lines = Vec::new();
+        let mut line = |label: &str, text: String| lines.push(format!("{label:<12}{text}"));
+        let Self { nic, tap, wire, counters, .. } = self;
+        line("binding", format!("{} in {}", self.name, self.netns.display()));
+        let why = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
+        line("state", format!("{}{why}", self.state.word()));
+        line(
+            "pod NIC",
+            format!("{} ({}), MAC {}, originally {}, MTU {}", nic.name, nic.kind, nic.mac, nic.original_mac, nic.mtu),
+        );
+        line("tap", format!("{}, MTU {}", tap.name, tap.mtu));
+        match &self.lease {
+            Some(lease) => lease.describe(&mut line),
+            None => line("lease", "none: a pure wire".to_owned()),
+        }
+        let text = serde_name(&wire.to_network);
+        line("to-network", format!("{text} ({})", wire.to_network_why));
+        line("to-guest", wire.to_guest.to_owned());
+        line("MAC mode", format!("{}, on {}", serde_name(&wire.mac_mode), serde_name(&wire.hook)));
+        let traffic = |traffic: &TrafficReport| format!("{} frames, {} bytes", traffic.frames, traffic.bytes);
+        line("sent", format!("to-network {}; to-guest {}", traffic(&counters.to_network), traffic(&counters.to_guest)));
+        line("DHCP", counts(&counters.dhcp));
+        line("ARP", format!("replies {}", counters.arp.replies));
+        line("dropped", counts(&counters.dropped));
+        for warning in &self.warnings {
+            line("warning", warning.clone());
+        }
+        lines.join("\n")
+    }
+}
+
+impl Lease {
+    /// The lease, a line for each thing that the guest is told.
+    pub fn describe(&self, line: &mut impl FnMut(&str, String)) {
+        let seconds = self.seconds;
+        let gateway = self.gateway.map_or("no gateway".to_owned(), |gateway| format!("gateway {gateway}"));
+        line("lease", format!("{} to {}, {gateway}, for {seconds} s", self.address, self.mac));
+        for route in &self.routes {
+            let via = route.via.map_or("on the link".to_owned(), |via| format!("via {via}"));
+            line("  route", format!("{} {via}", route.dst));
+        }
+        let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(" ") };
+        line("  DNS", list(self.dns.iter().map(ToString::to_string).collect()));
+        line("  search", list(self.search.clone()));
+        let hostname = self.hostname.as_deref().unwrap_or("none");
+        line("  others", format!("MTU {}, host name {hostname}, server {}", self.mtu, self.server_id));
+    }
+}
+
+/// MAC and queues as the devices have them now.
+async fn current(journal: &Journal) -> Result<(MacAddr, u32)> {
+    let Some(netns) = Netns::find(&journal.netns, Some(&journal.netns_path))? else {
+        return Ok((journal.nic.mac, 0));
+    };
+    let netlink = Netlink::open(&netns)?;
+    let nic = netlink.nic_by_index(journal.nic.ifindex).await?;
+    let tap = netlink.nic(&journal.tap.name).await?;
+    Ok((nic.map_or(journal.nic.mac, |nic| nic.mac), tap.map_or(0, |tap| tap.queues)))
+}
+
+/// The name that a value has in JSON.
+fn serde_name(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn counts(counts: &BTreeMap<&'static str, u64>) -> String {
+    let counted: Vec<_> = counts.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name} {n}")).collect();
+    if counted.is_empty() { "none".to_owned() } else { counted.join(", ") }
+}
+
+/// A line for each binding, with a head, in columns.
+pub fn table(reports: &[Report]) -> String {
+    let head = ["NAME", "STATE", "NIC", "TAP", "ADDRESS", "TO-NETWORK", "TO-GUEST", "DROPPED"].map(str::to_owned);
+    let rows = reports.iter().map(|report| {
+        [
+            report.name.clone(),
+            report.state.word().to_owned(),
+            report.nic.name.clone(),
+            report.tap.name.clone(),
+            report.lease.as_ref().map_or("-".to_owned(), |lease| lease.address.to_string()),
+            report.counters.to_network.frames.to_string(),
+            report.counters.to_guest.frames.to_string(),
+            report.counters.dropped.values().sum::<u64>().to_string(),
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<_> = (0..8).map(width).collect();
+    let line = |row: &[String; 8]| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

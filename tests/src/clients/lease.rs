@@ -1,0 +1,121 @@
+//! What a guest has of its lease: what its client was told, and what the client's script made of it.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, str::FromStr, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use super::jail::Jail;
+use crate::{netns::Namespace, wait::wait_for};
+
+/// One call of a client's script.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) reason: String,
+    pub(super) told: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// Whether the event confirms a lease.
+    pub(super) fn is_lease(&self) -> bool {
+        matches!(self.reason.as_str(), "bound" | "renew" | "BOUND" | "RENEW" | "REBIND" | "REBOOT")
+    }
+}
+
+/// A lease as the guest sees it.
+#[derive(Clone, Debug, Default)]
+pub struct LeaseSeen {
+    /// The event that brought it, in the client's word.
+    pub reason: String,
+    /// Address on the NIC.
+    pub address: Option<Ipv4Addr>,
+    /// Prefix length of that address on the NIC.
+    pub prefix: u8,
+    /// First router that the client was told (option 3).
+    pub router: Option<Ipv4Addr>,
+    /// The guest's IPv4 routes, as `ip route` lists them, sorted.
+    pub routes: Vec<String>,
+    /// Name servers in the guest's resolv.conf.
+    pub dns: Vec<Ipv4Addr>,
+    /// Domain that the client was told (option 15).
+    pub domain: Option<String>,
+    /// Search list that the client was told (option 119), else in the guest's resolv.conf.
+    pub search: Vec<String>,
+    /// MTU that the client was told (option 26).
+    pub mtu: Option<u32>,
+    /// MTU of the NIC.
+    pub link_mtu: u32,
+    /// Server identifier (option 54).
+    pub server_id: Option<Ipv4Addr>,
+    /// Lease time (option 51).
+    pub lease_seconds: Option<u32>,
+    /// Host name that the client was told (option 12).
+    pub hostname: Option<String>,
+    /// Classless static routes (option 121), in the client's notation.
+    pub classless: Option<String>,
+    /// The guest's resolv.conf.
+    pub resolv_conf: String,
+    /// All variables that the client passed to its script.
+    pub told: BTreeMap<String, String>,
+}
+
+impl LeaseSeen {
+    /// Adds what the script made of the lease.
+    pub(super) fn look(&mut self, namespace: &Namespace, nic: &str, jail: &Jail) -> Result<()> {
+        // dhcpcd calls its script before it sets address and routes itself.
+        let (address, prefix) = wait_for("the lease's address on the NIC", Duration::from_secs(8), || {
+            let text = namespace.ip(&["-4", "-br", "addr", "show", "dev", nic])?;
+            Ok(text.split_whitespace().filter_map(split_prefix).find(|&(seen, _)| Some(seen) == self.address))
+        })?;
+        (self.address, self.prefix) = (Some(address), prefix);
+        self.link_mtu = link_mtu(namespace, nic)?;
+        self.resolv_conf = jail.resolv_conf()?;
+        self.dns = in_resolv_conf(&self.resolv_conf, "nameserver").filter_map(parsed).collect();
+        if self.search.is_empty() {
+            self.search = in_resolv_conf(&self.resolv_conf, "search").map(str::to_owned).collect();
+        }
+        let routes = || -> Result<Vec<String>> {
+            let mut routes: Vec<_> =
+                namespace.ip(&["-4", "route"])?.lines().map(|line| line.trim().to_owned()).collect();
+            routes.sort_unstable();
+            Ok(routes)
+        };
+        self.routes = if self.router.is_some() || self.classless.is_some() {
+            wait_for("the lease's routes", Duration::from_secs(5), || {
+                Ok(Some(routes()?).filter(|routes| routes.iter().any(|route| route.contains("via"))))
+            })?
+        } else {
+            routes()?
+        };
+        Ok(())
+    }
+}
+
+fn split_prefix(word: &str) -> Option<(Ipv4Addr, u8)> {
+    let (address, prefix) = word.split_once('/')?;
+    Some((address.parse().ok()?, prefix.parse().ok()?))
+}
+
+fn link_mtu(namespace: &Namespace, nic: &str) -> Result<u32> {
+    let text = namespace.ip(&["link", "show", "dev", nic])?;
+    let mut words = text.split_whitespace().skip_while(|word| *word != "mtu");
+    Ok(words.nth(1).context("no MTU shown")?.parse()?)
+}
+
+fn in_resolv_conf<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = text.lines().filter_map(move |line| line.strip_prefix(key));
+    lines.flat_map(str::split_whitespace)
+}
+
+fn parsed<T: FromStr>(word: &str) -> Option<T> {
+    word.parse().ok()
+}
+
+/// The first word of a variable, as whatever type is wanted; nothing where it is missing or something else.
+pub(super) fn first<T: FromStr>(told: &BTreeMap<String, String>, key: &str) -> Option<T> {
+    told.get(key)?.split_whitespace().next()?.parse().ok()
+}
+
+/// All words of a variable.
+pub(super) fn all(told: &BTreeMap<String, String>, key: &str) -> Vec<String> {
+    told.get(key).map(|text| text.split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
+}

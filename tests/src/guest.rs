@@ -1,0 +1,63 @@
+//! A guest without a CPU of its own: a namespace whose only NIC is the far side of a pump.
+
+use std::ffi::OsStr;
+
+use anyhow::Result;
+
+use crate::{
+    netns::{Namespace, PREFIX},
+    pod::Pod,
+    pump::{Offloads, Pump},
+};
+
+/// The guest's NIC.
+pub const GUEST_NIC: &str = "eth0";
+
+/// A guest namespace joined to a tap by a pump.
+#[derive(Debug)]
+pub struct Guest {
+    // Before the namespace: its tap keeps the namespace busy.
+    pump: Pump,
+    /// The guest's own namespace.
+    pub namespace: Namespace,
+}
+
+impl Guest {
+    /// A guest with virtio offloads behind `tap` in the pod's namespace, its NIC up, and no address on it.
+    pub fn new(pod: &Pod, tap: &str, mac: &str) -> Result<Self> {
+        Self::with_offloads(pod, tap, mac, Offloads::Virtio)
+    }
+
+    /// [`new`](Self::new) with chosen offloads.
+    pub fn with_offloads(pod: &Pod, tap: &str, mac: &str, offloads: Offloads) -> Result<Self> {
+        Self::in_namespace(&pod.namespace, tap, mac, offloads)
+    }
+
+    /// A guest behind a tap in any namespace.
+    pub fn in_namespace(namespace: &Namespace, tap: &str, mac: &str, offloads: Offloads) -> Result<Self> {
+        let guest = Namespace::with_prefix(PREFIX, "guest")?;
+        let pump = Pump::start((namespace, tap), (&guest, GUEST_NIC), offloads)?;
+        guest.ip(&["link", "set", GUEST_NIC, "address", mac])?;
+        guest.ip(&["link", "set", GUEST_NIC, "up"])?;
+        Ok(Self { pump, namespace: guest })
+    }
+
+    /// Runs a command in the guest.
+    pub fn exec<S: AsRef<OsStr> + Sync>(&self, args: &[S]) -> Result<String> {
+        self.namespace.exec(args)
+    }
+
+    /// Configures the NIC by hand, for tests that are not about DHCP.
+    pub fn configure(&self, address: &str, gateway: Option<&str>) -> Result<()> {
+        self.namespace.ip(&["addr", "replace", address, "dev", GUEST_NIC])?;
+        if let Some(gateway) = gateway {
+            self.namespace.ip(&["route", "replace", "default", "via", gateway, "dev", GUEST_NIC])?;
+        }
+        Ok(())
+    }
+
+    /// The pump, for its counters.
+    pub fn pump(&self) -> &Pump {
+        &self.pump
+    }
+}

@@ -1,0 +1,217 @@
+//! Single frames: written to and read from a tap as a VM would, and seen or sent on any link.
+
+use std::{
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    libc::{self, c_int},
+    net::if_::if_nametoindex,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{MsgFlags, send},
+};
+
+use crate::{
+    netns::Namespace,
+    tap::{FRAME_MAX, HEADER, Offloads, TapFile, VnetHeader},
+};
+
+/// Waits until there is something to read; false when the time is over.
+fn readable(fd: impl std::os::fd::AsFd, end: Instant) -> Result<bool> {
+    let left = end.saturating_duration_since(Instant::now());
+    // Rounded up, or the last millisecond would be spent in a busy loop.
+    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    let mut ready = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut ready, timeout).context("waiting for a frame")? > 0)
+}
+
+/// The tap as a VM monitor holds it, frame by frame.
+#[derive(Debug)]
+pub struct TapPort {
+    tap: TapFile,
+}
+
+impl TapPort {
+    /// Opens a tap that is there already.
+    pub fn open(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
+        Ok(Self { tap: TapFile::open(namespace, tap, offloads)? })
+    }
+
+    /// Sends a frame with an empty header: complete, nothing to segment.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        self.send_with(VnetHeader::default(), frame)
+    }
+
+    /// Sends a frame with a chosen header.
+    pub fn send_with(&self, header: VnetHeader, frame: &[u8]) -> Result<()> {
+        let mut data = header.to_bytes().to_vec();
+        data.extend_from_slice(frame);
+        ensure!(self.tap.write(&data), "the tap did not take a frame of {} bytes (is it up?)", frame.len());
+        Ok(())
+    }
+
+    /// The next frame that reaches the guest, or nothing in that time.
+    pub fn receive(&self, within: Duration) -> Result<Option<(VnetHeader, Vec<u8>)>> {
+        let end = Instant::now() + within;
+        let mut buffer = vec![0; FRAME_MAX];
+        while Instant::now() < end {
+            if readable(&self.tap, end)? {
+                if let Some(size) = self.tap.read(&mut buffer)? {
+                    let header = VnetHeader::from_bytes(&buffer[..size])?;
+                    return Ok(Some((header, buffer[HEADER..size].to_vec())));
+                }
+                // Ready but nothing there: the tap is down, and polling it again at once would spin.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next frame that `wanted` accepts; others are passed over.
+    pub fn expect(
+        &self,
+        what: &str,
+        within: Duration,
+        mut wanted: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(VnetHeader, Vec<u8>)> {
+        let end = Instant::now() + within;
+        while let Some((header, frame)) = self.receive(end.saturating_duration_since(Instant::now()))? {
+            if wanted(&frame) {
+                return Ok((header, frame));
+            }
+        }
+        bail!("waited {:.1} s in vain at the tap for {what}", within.as_secs_f64())
+    }
+
+    /// Throws away what is waiting.
+    pub fn drain(&self) -> Result<usize> {
+        let mut buffer = vec![0; FRAME_MAX];
+        let mut count = 0;
+        while self.tap.read(&mut buffer)?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// A frame that a [`RawPort`] saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The frame, from its destination MAC on. A VLAN tag that the kernel keeps beside the frame is not in it.
+    pub data: Vec<u8>,
+    /// Whether the link's own namespace sent it, rather than received it.
+    pub outgoing: bool,
+}
+
+/// A packet socket on a link: sees all frames, in both directions, and can send.
+#[derive(Debug)]
+pub struct RawPort {
+    socket: OwnedFd,
+}
+
+impl RawPort {
+    /// Opens a link of a namespace.
+    pub fn open(namespace: &Namespace, link: &str) -> Result<Self> {
+        namespace.run(|| {
+            let index = if_nametoindex(link).with_context(|| format!("no link {link} in {}", namespace.name()))?;
+            let protocol = u16::try_from(libc::ETH_P_ALL)?.to_be();
+            let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            // SAFETY: no pointer is passed.
+            let fd = unsafe { libc::socket(libc::AF_PACKET, kind, c_int::from(protocol)) };
+            let fd = Errno::result(fd).context("opening a packet socket")?;
+            // SAFETY: the descriptor is new and nobody else's.
+            let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+            bind(&socket, index, protocol).with_context(|| format!("binding to {link}"))?;
+            Ok(Self { socket })
+        })
+    }
+
+    /// Sends a frame out of the link.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let size = send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).context("sending a frame")?;
+        ensure!(size == frame.len(), "only {size} bytes of a frame were sent");
+        Ok(())
+    }
+
+    /// The next frame, or nothing in that time.
+    pub fn receive(&self, within: Duration) -> Result<Option<Seen>> {
+        let end = Instant::now() + within;
+        loop {
+            if let Some(seen) = self.take()? {
+                return Ok(Some(seen));
+            }
+            if !readable(&self.socket, end)? || Instant::now() >= end {
+                return self.take();
+            }
+        }
+    }
+
+    /// The next frame that `wanted` accepts; others are passed over.
+    pub fn expect(&self, what: &str, within: Duration, mut wanted: impl FnMut(&Seen) -> bool) -> Result<Seen> {
+        let end = Instant::now() + within;
+        while let Some(seen) = self.receive(end.saturating_duration_since(Instant::now()))? {
+            if wanted(&seen) {
+                return Ok(seen);
+            }
+        }
+        bail!("waited {:.1} s in vain on the link for {what}", within.as_secs_f64())
+    }
+
+    /// All frames that come in that time: for tests that nothing leaves.
+    pub fn collect(&self, during: Duration) -> Result<Vec<Seen>> {
+        let end = Instant::now() + during;
+        let mut all = Vec::new();
+        while let Some(seen) = self.receive(end.saturating_duration_since(Instant::now()))? {
+            all.push(seen);
+        }
+        Ok(all)
+    }
+
+    fn take(&self) -> Result<Option<Seen>> {
+        let mut buffer = vec![0; FRAME_MAX];
+        // SAFETY: an address is plain data, for which all zero is a value.
+        let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut size = address_size();
+        let fd = self.socket.as_raw_fd();
+        // SAFETY: buffer and address are live and as long as is said.
+        let received = unsafe {
+            libc::recvfrom(
+                fd,
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                libc::MSG_DONTWAIT,
+                (&raw mut from).cast(),
+                &raw mut size,
+            )
+        };
+        match Errno::result(received) {
+            Ok(received) => {
+                buffer.truncate(usize::try_from(received)?);
+                Ok(Some(Seen { data: buffer, outgoing: from.sll_pkttype == libc::PACKET_OUTGOING }))
+            }
+            // ENETDOWN comes once when the link goes down; frames may come again.
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => Ok(None),
+            Err(error) => Err(error).context("receiving a frame"),
+        }
+    }
+}
+
+fn address_size() -> libc::socklen_t {
+    // 20 bytes.
+    libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default()
+}
+
+fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
+    // SAFETY: an address is plain data, for which all zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET)?;
+    address.sll_protocol = protocol;
+    address.sll_ifindex = c_int::try_from(index)?;
+    // SAFETY: the address is live and as long as is said.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), address_size()) };
+    Errno::result(result)?;
+    Ok(())
+}

@@ -1,0 +1,352 @@
+//! The programs in the kernel, one frame at a time, through `BPF_PROG_TEST_RUN`: the verdict, the bytes, the counters.
+//!
+//! The kernel takes frames of 14 octets to about a page here and sends none of them; longer ones and real devices are in
+//! `frames.rs`.
+
+use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
+use binding_common::{
+    Counters, DhcpMessage, MacAddr, Reason,
+    dhcp::{LINK_LOCAL_SERVER, Request, SERVER_MAC, Server, decide, reply::Destination},
+    packet,
+};
+use binding_user::{
+    datapath::{Constants, Programs},
+    dhcp::Replies,
+    lease::{Lease, LeaseRoute},
+};
+
+const TC_ACT_UNSPEC: u32 = u32::MAX;
+const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_REDIRECT: u32 = 7;
+
+const GUEST: MacAddr = MacAddr([0x0a, 0x58, 0x0a, 0xf4, 1, 5]);
+const LEASE: [u8; 4] = [10, 244, 1, 5];
+const GATEWAY: [u8; 4] = [10, 244, 1, 1];
+const OTHER: [u8; 4] = [10, 9, 9, 9];
+const ANY: [u8; 4] = [255; 4];
+const TAP: u32 = 77;
+
+fn lease(gateway: Option<[u8; 4]>) -> Lease {
+    let gateway = gateway.map(Into::into);
+    Lease {
+        mac: GUEST,
+        address: "10.244.1.5/24".parse().unwrap(),
+        gateway,
+        routes: gateway.map(|via| LeaseRoute { dst: "0.0.0.0/0".parse().unwrap(), via: Some(via) }).into_iter().collect(),
+        dns: vec!["10.96.0.10".parse().unwrap()],
+        search: vec!["default.svc.cluster.local".to_owned(), "cluster.local".to_owned()],
+        mtu: 1450,
+        hostname: Some("vm".to_owned()),
+        server_id: gateway.unwrap_or(LINK_LOCAL_SERVER.into()),
+        seconds: 3600,
+    }
+}
+
+/// The programs of a binding, and what they are made of.
+struct Binding {
+    programs: Programs,
+    replies: Replies,
+    server: Server,
+}
+
+impl Binding {
+    fn new() -> Self {
+        Self::with_gateway(Some(GATEWAY))
+    }
+
+    fn with_gateway(gateway: Option<[u8; 4]>) -> Self {
+        let lease = lease(gateway);
+        let replies = Replies::new(&lease).unwrap();
+        let server = Server { lease: LEASE, identifier: lease.server_id.octets(), guest: GUEST };
+        let constants = Constants { dhcp: Some(server), arp_server: gateway.is_none(), ..wire() };
+        Self { programs: Programs::load(&constants, Some(&replies)).unwrap(), replies, server }
+    }
+
+    fn pure_wire() -> Self {
+        let mut binding = Self::new();
+        binding.programs = Programs::load(&wire(), None).unwrap();
+        binding
+    }
+
+    /// Runs a program on a frame and gives its verdict and the frame as it left it.
+    fn run(&mut self, program: &str, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.run_with(program, frame, &[])
+    }
+
+    /// The same with fields of `struct __sk_buff` set: (offset, value).
+    fn run_with(&mut self, program: &str, frame: &[u8], context: &[(usize, u32)]) -> (u32, Vec<u8>) {
+        let mut skb = [0; 192];
+        for (offset, value) in context {
+            skb[*offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        let mut out = vec![0; 4096];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&skb),
+            ..TestRunOptions::default()
+        };
+        let result = self.programs.program(program).unwrap().test_run(options).unwrap();
+        out.truncate(usize::try_from(result.data_size_out).unwrap());
+        (result.return_value, out)
+    }
+
+    fn from_guest(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
+        self.run("tapwire_tap_in", frame)
+    }
+
+    fn counters(&mut self) -> Counters {
+        let map = self.programs.ebpf().map_mut("COUNTERS").unwrap();
+        let map: PerCpuArray<_, Counters> = map.try_into().unwrap();
+        let mut sum = Counters::ZERO;
+        for counters in map.get(&0, 0).unwrap().iter() {
+            sum.add(counters);
+        }
+        sum
+    }
+
+    fn dropped(&mut self, reason: Reason) -> u64 {
+        self.counters().dropped[reason as usize]
+    }
+}
+
+fn wire() -> Constants {
+    Constants { nic: 1, tap: TAP, mtu: 1500, tap_mtu: 1500, peer: false, dhcp: None, arp_server: false }
+}
+
+/// Offsets in `struct __sk_buff` (include/uapi/linux/bpf.h).
+const INGRESS_IFINDEX: usize = 36;
+const GSO_SEGS: usize = 164;
+const GSO_SIZE: usize = 176;
+
+fn ethernet(kind: [u8; 2], len: usize) -> Vec<u8> {
+    let mut frame = vec![0; len.max(14)];
+    frame[..6].copy_from_slice(&[0x02, 0, 0, 0, 0, 0xaa]);
+    frame[6..12].copy_from_slice(&GUEST.0);
+    frame[12..14].copy_from_slice(&kind);
+    frame
+}
+
+/// A UDP datagram over IPv4.
+fn udp(to: [u8; 4], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut frame = ethernet(packet::ETH_P_IP, 42);
+    frame[14] = 0x45;
+    frame[16..18].copy_from_slice(&u16::try_from(28 + payload.len()).unwrap().to_be_bytes());
+    frame[22..24].copy_from_slice(&[64, 17]);
+    frame[30..34].copy_from_slice(&to);
+    frame[34..36].copy_from_slice(&ports.0.to_be_bytes());
+    frame[36..38].copy_from_slice(&ports.1.to_be_bytes());
+    frame[38..40].copy_from_slice(&u16::try_from(8 + payload.len()).unwrap().to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A client's message with options of one octet of code and a value.
+fn message(to: [u8; 4], ciaddr: [u8; 4], options: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut bootp = vec![0; 240];
+    bootp[..3].copy_from_slice(&[1, 1, 6]);
+    bootp[4..8].copy_from_slice(&[9, 8, 7, 6]);
+    bootp[12..16].copy_from_slice(&ciaddr);
+    bootp[28..34].copy_from_slice(&GUEST.0);
+    bootp[236..].copy_from_slice(&[99, 130, 83, 99]);
+    for (code, value) in options {
+        bootp.extend([*code, u8::try_from(value.len()).unwrap()]);
+        bootp.extend(*value);
+    }
+    bootp.push(255);
+    bootp.resize(bootp.len().max(300), 0);
+    udp(to, (68, 67), &bootp)
+}
+
+fn arp_request(target: [u8; 4]) -> Vec<u8> {
+    let mut frame = ethernet(packet::ETH_P_ARP, 42);
+    frame[14..22].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+    frame[22..28].copy_from_slice(&GUEST.0);
+    frame[28..32].copy_from_slice(&LEASE);
+    frame[38..42].copy_from_slice(&target);
+    frame
+}
+
+/// What the same code makes of a request on the host.
+fn expected(binding: &Binding, frame: &[u8]) -> Vec<u8> {
+    let udp = packet::udp(frame).unwrap();
+    let mut request = Request::default();
+    request.read_headers(frame, udp).unwrap();
+    request.read_message(frame, udp).unwrap();
+    let decide::Decision::Reply(reply, to) = decide::decide(&request, &binding.server).unwrap() else {
+        panic!("no reply");
+    };
+    let to: Destination = to;
+    let (bytes, len) = binding.replies.templates[reply as usize].render(&request, reply, &to).unwrap();
+    bytes[..len].to_vec()
+}
+
+#[test]
+fn every_dhcp_message_is_answered_with_the_bytes_that_the_host_makes() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    let cases: [(&str, Vec<u8>); 8] = [
+        ("discover", message(ANY, [0; 4], &[(53, &[1])])),
+        ("selecting", message(ANY, [0; 4], &[(53, &[3]), (54, &GATEWAY), (50, &LEASE)])),
+        ("selecting another address", message(ANY, [0; 4], &[(53, &[3]), (54, &GATEWAY), (50, &OTHER)])),
+        ("init-reboot", message(ANY, [0; 4], &[(61, &[0; 19]), (50, &LEASE), (53, &[3])])),
+        ("init-reboot with a lost address", message(ANY, [0; 4], &[(53, &[3]), (50, &OTHER)])),
+        ("renewing", message(GATEWAY, LEASE, &[(53, &[3])])),
+        ("rebinding with a lost address", message(ANY, OTHER, &[(53, &[3])])),
+        ("inform", message(GATEWAY, LEASE, &[(53, &[8])])),
+    ];
+    for (name, frame) in &cases {
+        let (verdict, reply) = binding.from_guest(frame);
+        assert_eq!(verdict, TC_ACT_REDIRECT, "{name}");
+        assert_eq!(reply, expected(&binding, frame), "{name}");
+    }
+    let counters = binding.counters();
+    let count = |message: DhcpMessage| counters.dhcp[message as usize];
+    assert_eq!([DhcpMessage::Discover, DhcpMessage::Request, DhcpMessage::Inform].map(count), [1, 6, 1]);
+    assert_eq!([DhcpMessage::Offer, DhcpMessage::Ack, DhcpMessage::Nak].map(count), [1, 4, 3]);
+    assert_eq!(counters.to_network.frames, 0);
+}
+
+#[test]
+fn a_request_of_any_length_becomes_a_reply_of_the_right_one() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    for pads in [0, 1, 60, 236, 700, 1150] {
+        let mut frame = message(ANY, [0; 4], &[(53, &[1])]);
+        frame.resize(frame.len() + pads, 0);
+        let (verdict, reply) = binding.from_guest(&frame);
+        assert_eq!((verdict, reply), (TC_ACT_REDIRECT, expected(&binding, &frame)), "{pads}");
+    }
+}
+
+#[test]
+fn nothing_of_a_dhcp_client_reaches_the_network() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    let mut fragment = message(ANY, [0; 4], &[(53, &[1])]);
+    fragment[20] = 0x20;
+    let mut other_mac = message(ANY, [0; 4], &[(53, &[1])]);
+    other_mac[70] ^= 0xff;
+    let cases = [
+        ("renewing at another server", message(OTHER, LEASE, &[(53, &[3])]), Reason::DhcpOtherServer),
+        ("choosing another server", message(ANY, [0; 4], &[(53, &[3]), (54, &OTHER)]), Reason::DhcpOtherServer),
+        ("a fragment", fragment, Reason::DhcpMalformed),
+        ("another client", other_mac, Reason::DhcpNotGuest),
+        ("BOOTP", message(ANY, [0; 4], &[]), Reason::DhcpUnknownType),
+        ("an empty datagram", udp(ANY, (68, 67), &[]), Reason::DhcpMalformed),
+    ];
+    for (name, frame, reason) in cases {
+        let before = binding.dropped(reason);
+        assert_eq!(binding.from_guest(&frame).0, TC_ACT_SHOT, "{name}");
+        assert_eq!(binding.dropped(reason), before + 1, "{name}");
+    }
+    for kind in [4, 7] {
+        let frame = message(GATEWAY, LEASE, &[(53, &[kind])]);
+        assert_eq!(binding.from_guest(&frame).0, TC_ACT_SHOT);
+    }
+    let counters = binding.counters();
+    assert_eq!(counters.dhcp[DhcpMessage::Release as usize], 1);
+    assert_eq!(counters.dhcp[DhcpMessage::Decline as usize], 1);
+    assert_eq!(counters.to_network.frames, 0);
+}
+
+#[test]
+fn a_relay_in_the_guest_reaches_its_server() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    let frame = udp(OTHER, (67, 67), &[0; 300]);
+    assert_eq!(binding.from_guest(&frame), (TC_ACT_REDIRECT, frame));
+    assert_eq!(binding.counters().to_network.frames, 1);
+}
+
+#[test]
+fn no_server_of_the_network_reaches_the_guest() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    for ports in [(67, 68), (1067, 68)] {
+        assert_eq!(binding.run("tapwire_nic_in", &udp(ANY, ports, &[0; 300])).0, TC_ACT_SHOT);
+    }
+    assert_eq!(binding.dropped(Reason::DhcpServer), 2);
+    let to_a_relay = udp(LEASE, (67, 67), &[0; 300]);
+    assert_eq!(binding.run("tapwire_nic_in", &to_a_relay), (TC_ACT_REDIRECT, to_a_relay));
+}
+
+#[test]
+fn a_pure_wire_passes_dhcp_both_ways() {
+    lab::require_root!();
+    let mut binding = Binding::pure_wire();
+    let discover = message(ANY, [0; 4], &[(53, &[1])]);
+    assert_eq!(binding.from_guest(&discover), (TC_ACT_REDIRECT, discover));
+    let offer = udp(ANY, (67, 68), &[0; 300]);
+    assert_eq!(binding.run("tapwire_nic_in", &offer), (TC_ACT_REDIRECT, offer));
+}
+
+#[test]
+fn frames_are_forwarded_as_they_are() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    let frames = [
+        ethernet([0x08, 0x00], 14),
+        ethernet([0x08, 0x00], 33),
+        ethernet([0x86, 0xdd], 60),
+        ethernet([0x88, 0xcc], 100),
+        ethernet([0x00, 0x40], 78),
+        ethernet([0x08, 0x00], 1514),
+        arp_request(GATEWAY),
+        udp(OTHER, (5000, 53), &[1; 64]),
+    ];
+    for frame in &frames {
+        for program in ["tapwire_tap_in", "tapwire_nic_in"] {
+            let (verdict, out) = binding.run(program, frame);
+            assert_eq!((verdict, &out), (TC_ACT_REDIRECT, frame), "{program}, {} octets", frame.len());
+        }
+    }
+    let bytes: usize = frames.iter().map(Vec::len).sum();
+    let counters = binding.counters();
+    assert_eq!(counters.to_network.frames, 8);
+    assert_eq!(counters.to_network.bytes, u64::try_from(bytes).unwrap());
+    assert_eq!(counters.to_guest, counters.to_network);
+}
+
+#[test]
+fn a_frame_over_the_mtu_is_dropped_by_name_unless_it_is_gso() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    for program in ["tapwire_tap_in", "tapwire_nic_in"] {
+        let before = binding.dropped(Reason::TooBig);
+        assert_eq!(binding.run(program, &ethernet([0x08, 0x00], 1515)).0, TC_ACT_SHOT);
+        let gso = |size| [(GSO_SEGS, 2), (GSO_SIZE, size)];
+        let frame = ethernet([0x08, 0x00], 2962);
+        assert_eq!(binding.run_with(program, &frame, &gso(1448)).0, TC_ACT_REDIRECT);
+        assert_eq!(binding.run_with(program, &frame, &gso(1473)).0, TC_ACT_SHOT);
+        assert_eq!(binding.dropped(Reason::TooBig), before + 2);
+    }
+}
+
+#[test]
+fn the_stand_in_server_is_found_by_arp_and_no_other_address_is() {
+    lab::require_root!();
+    let mut binding = Binding::with_gateway(None);
+    let (verdict, reply) = binding.from_guest(&arp_request(LINK_LOCAL_SERVER));
+    assert_eq!(verdict, TC_ACT_REDIRECT);
+    assert_eq!(reply[..6], GUEST.0);
+    assert_eq!(reply[20..22], [0, 2]);
+    assert_eq!(reply[22..28], SERVER_MAC.0);
+    assert_eq!(reply[28..32], LINK_LOCAL_SERVER);
+    assert_eq!(binding.counters().arp_replies, 1);
+    let other = arp_request(OTHER);
+    assert_eq!(binding.from_guest(&other), (TC_ACT_REDIRECT, other));
+    assert_eq!(binding.counters().to_network.frames, 1);
+}
+
+#[test]
+fn the_pods_own_stack_is_silent_and_the_guest_is_not() {
+    lab::require_root!();
+    let mut binding = Binding::new();
+    let frame = ethernet([0x08, 0x06], 60);
+    assert_eq!(binding.run("tapwire_nic_out", &frame).0, TC_ACT_SHOT);
+    assert_eq!(binding.dropped(Reason::PodStack), 1);
+    let from_tap = [(INGRESS_IFINDEX, TAP)];
+    assert_eq!(binding.run_with("tapwire_nic_out", &frame, &from_tap).0, TC_ACT_UNSPEC);
+    assert_eq!(binding.dropped(Reason::PodStack), 1);
+}
