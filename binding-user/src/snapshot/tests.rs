@@ -227,6 +227,40 @@ async fn an_interrupted_restore_is_finished_by_the_next() {
 }
 
 #[tokio::test]
+async fn settings_that_change_what_the_kernel_does_of_itself_do_not_matter() {
+    let layout = LAYOUTS.iter().find(|(name, _)| *name == "many addresses").unwrap();
+    for setting in [
+        "ipv4.conf.all.promote_secondaries=1",
+        "ipv6.conf.eth0.keep_addr_on_down=1",
+        "ipv6.conf.eth0.addr_gen_mode=1",
+        "ipv6.conf.eth0.disable_ipv6=1",
+        "ipv6.conf.all.ignore_routes_with_linkdown=1",
+    ] {
+        let Some(lab) = lab_with(layout.1) else { return };
+        lab.pod.exec(&format!("sysctl -qw net.{setting}"));
+        let (pod, netlink) = (lab.pod.open(), lab.netlink());
+        let before = lab.state();
+        let snapshot = take(&lab, &netlink).await;
+        snapshot.silence(&netlink, &pod).await.unwrap();
+        snapshot.restore(&netlink, &pod).await.unwrap_or_else(|error| panic!("{setting}: {error}"));
+        assert_same(&before, &lab.state(), setting);
+    }
+}
+
+#[tokio::test]
+async fn a_link_without_carrier_comes_back() {
+    let Some(lab) = lab_with(LAYOUTS[5].1) else { return };
+    lab.node.ip(&format!("link set {} down", crate::lab::HOST_SIDE));
+    crate::lab::wait_for(|| lab.pod.ip("link show dev eth0").contains("NO-CARRIER"));
+    crate::lab::wait_for(|| lab.pod.ip("-6 route").contains("linkdown"));
+    let (pod, netlink) = (lab.pod.open(), lab.netlink());
+    let snapshot = take(&lab, &netlink).await;
+    snapshot.silence(&netlink, &pod).await.unwrap();
+    snapshot.restore(&netlink, &pod).await.unwrap();
+    assert_eq!(snapshot.differences(&netlink, &pod).await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
 async fn lifetimes_are_kept_and_there_is_no_new_detection() {
     let Some(lab) = Lab::with_dad(true) else { return };
     for command in [
