@@ -15,6 +15,8 @@ pub mod discovery;
 pub mod error;
 pub mod facts;
 pub mod journal;
+#[cfg(test)]
+mod lab;
 pub mod lease;
 pub mod mac;
 pub mod netlink;

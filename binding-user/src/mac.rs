@@ -11,7 +11,6 @@ use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 use crate::{Context as _, Result};
 
 /// Writes the address as `02:00:00:00:00:01`.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 pub fn serialize<S: Serializer>(mac: &MacAddr, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_str(mac)
 }

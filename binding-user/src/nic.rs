@@ -35,6 +35,7 @@ const IFF_LOWER_UP: u32 = 1 << 16;
 pub const DEVICE: &str = "device";
 
 /// A network interface.
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's flags are independent of each other")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
     /// Its name, at most 15 bytes.
@@ -85,24 +86,7 @@ impl Link {
             return None;
         }
         let header = message.header::<LINK_HEADER>();
-        let flags = u32_of(&header[8..])?;
-        let mut nic = Nic {
-            name: String::new(),
-            ifindex: u32_of(&header[4..])?,
-            kind: DEVICE.to_owned(),
-            mac: MacAddr::ZERO,
-            mtu: 0,
-            up: flags & IFF_UP != 0,
-            carrier: flags & IFF_LOWER_UP != 0,
-            running: false,
-            arp: flags & IFF_NOARP == 0,
-            master: None,
-            link: None,
-            link_netnsid: None,
-            xdp: false,
-            netkit_l3: false,
-            queues: 1,
-        };
+        let mut nic = Nic::new(u32_of(&header[4..])?, u32_of(&header[8..])?);
         let mut data = Vec::new();
         for (kind, value) in message.attributes(LINK_HEADER) {
             match kind {
@@ -128,6 +112,27 @@ impl Link {
 }
 
 impl Nic {
+    /// What the fixed header tells, and what holds for the rest unless an attribute says otherwise.
+    fn new(ifindex: u32, flags: u32) -> Self {
+        Self {
+            name: String::new(),
+            ifindex,
+            kind: DEVICE.to_owned(),
+            mac: MacAddr::ZERO,
+            mtu: 0,
+            up: flags & IFF_UP != 0,
+            carrier: flags & IFF_LOWER_UP != 0,
+            running: false,
+            arp: flags & IFF_NOARP == 0,
+            master: None,
+            link: None,
+            link_netnsid: None,
+            xdp: false,
+            netkit_l3: false,
+            queues: 1,
+        }
+    }
+
     /// Reads `IFLA_LINKINFO` and gives back `IFLA_INFO_DATA`.
     fn read_info(&mut self, info: &[u8]) -> Vec<u8> {
         let mut data = Vec::new();

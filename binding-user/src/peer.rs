@@ -17,6 +17,7 @@ use crate::{
 /// What is known of the host side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, and it does not live long")]
 pub enum HostSide {
     /// It is in the node's namespace.
     Seen {
@@ -101,4 +102,56 @@ pub fn tcx_programs(netns: &Netns, interface: &str) -> Result<TcxPrograms> {
 
 fn not_found(why: &str) -> HostSide {
     HostSide::NotFound { why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::{HOST_SIDE, Lab, Namespace};
+
+    async fn nic(lab: &Lab, name: &str) -> Nic {
+        lab.netlink().nic(name).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_host_side_is_seen_with_what_is_on_it() {
+        let Some(lab) = Lab::new() else { return };
+        let (pod, node) = (lab.pod.open(), lab.node.open());
+        let found = find_host_side(&nic(&lab, "eth0").await, &pod, &node).await.unwrap();
+        let HostSide::Seen { nic: host, tc_programs, tcx_programs, xdp, .. } = found else { panic!("{found:?}") };
+        assert_eq!(host.name, HOST_SIDE);
+        assert!(!tc_programs && !tcx_programs && !xdp);
+        lab.node.exec(&format!("tc qdisc add dev {HOST_SIDE} clsact"));
+        lab.node.exec(&format!("tc filter add dev {HOST_SIDE} ingress protocol all u32 match u32 0 0"));
+        let found = find_host_side(&nic(&lab, "eth0").await, &pod, &node).await.unwrap();
+        let HostSide::Seen { tc_programs, .. } = found else { panic!("{found:?}") };
+        assert!(tc_programs);
+    }
+
+    #[tokio::test]
+    async fn it_is_not_found_where_it_is_not() {
+        let Some(lab) = Lab::new() else { return };
+        let pod = lab.pod.open();
+        let eth0 = nic(&lab, "eth0").await;
+        let stranger = Namespace::new();
+        // The stranger has a veth of the same number, too.
+        let peer = eth0.link.unwrap();
+        stranger.ip(&format!("link add x index {peer} type veth peer name y index {}", peer + 100));
+        for node in [&stranger, &lab.pod] {
+            let found = find_host_side(&eth0, &pod, &node.open()).await.unwrap();
+            assert!(matches!(found, HostSide::NotFound { .. }), "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_kinds_and_pairs_in_one_namespace_have_none() {
+        let Some(lab) = Lab::new() else { return };
+        let (pod, node) = (lab.pod.open(), lab.node.open());
+        lab.pod.ip("link add br0 type bridge");
+        lab.pod.ip("link add one type veth peer name two");
+        let found = find_host_side(&nic(&lab, "br0").await, &pod, &node).await.unwrap();
+        assert_eq!(found, HostSide::NotVeth);
+        let found = find_host_side(&nic(&lab, "one").await, &pod, &node).await.unwrap();
+        assert_eq!(found, HostSide::SameNamespace);
+    }
 }

@@ -21,7 +21,7 @@ const NETNS_ETC: &str = "/etc/netns";
 pub struct Resolv {
     /// The file that was read; `None` when there was none.
     pub path: Option<PathBuf>,
-    /// Servers that DHCPv4 can hand out, in their order.
+    /// IPv4 servers that a lease can name, in their order.
     pub nameservers: Vec<Ipv4Addr>,
     /// Servers that it cannot: IPv6, and loopback addresses, which in the guest would be the guest itself.
     pub unusable: Vec<IpAddr>,

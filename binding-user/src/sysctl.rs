@@ -60,6 +60,7 @@ fn path(interface: &str, name: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Lab;
 
     #[test]
     fn names_with_dots_are_one_segment_and_slashes_are_refused() {
@@ -70,5 +71,17 @@ mod tests {
         for name in ["", ".", "..", "../lo", "a/b"] {
             assert!(path(name, DISABLE_IPV6).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn settings_are_those_of_the_namespace() {
+        let Some(lab) = Lab::new() else { return };
+        let (pod, node) = (lab.pod.open(), lab.node.open());
+        lab.pod.ip("link set eth0 name eth0.100");
+        assert_eq!(read_ipv6(&node, "eth0.100", DISABLE_IPV6).unwrap(), None);
+        assert!(!write_ipv6(&node, "eth0.100", DISABLE_IPV6, 1).unwrap());
+        assert!(write_ipv6(&pod, "eth0.100", DISABLE_IPV6, 1).unwrap());
+        assert_eq!(read_ipv6(&pod, "eth0.100", DISABLE_IPV6).unwrap(), Some(1));
+        assert!(write_ipv6(&pod, "eth0.100", DISABLE_IPV6, 1).unwrap());
     }
 }

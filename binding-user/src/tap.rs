@@ -20,7 +20,7 @@ use crate::{
     sysctl,
 };
 
-/// The calls of linux/if_tun.h. All are declared `_IOW('T', nr, int)`, but only the first takes a pointer.
+/// The calls of `linux/if_tun.h`. All are declared `_IOW('T', nr, int)`, but only the first takes a pointer.
 mod ioctl {
     use nix::{libc::ifreq, request_code_write};
 
@@ -55,6 +55,7 @@ pub struct TapSpec {
 }
 
 /// What a tap has.
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's flags are independent of each other")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TapInfo {
     /// The interface.
@@ -183,6 +184,7 @@ impl TapInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Lab;
 
     #[test]
     fn names_that_no_interface_can_have_are_refused() {
@@ -190,5 +192,50 @@ mod tests {
             assert!(interface_request(name, false).is_err(), "{name}");
         }
         assert!(interface_request("0123456789abcde", true).is_ok());
+    }
+
+    fn spec(queues: u32) -> TapSpec {
+        TapSpec { name: "tap0".to_owned(), owner: Some(107), group: Some(36), queues }
+    }
+
+    #[tokio::test]
+    async fn a_tap_is_made_down_and_silent_and_survives_its_maker() {
+        let Some(lab) = Lab::new() else { return };
+        let (pod, netlink) = (lab.pod.open(), lab.netlink());
+        assert_eq!(find(&netlink, "tap0").await.unwrap(), None);
+        for queues in [1, 4] {
+            let tap = create(&netlink, &pod, &spec(queues)).await.unwrap();
+            assert_eq!(find(&netlink, "tap0").await.unwrap().as_ref(), Some(&tap));
+            assert_eq!((tap.owner, tap.group, tap.multi_queue), (Some(107), Some(36), queues > 1));
+            assert!(tap.vnet_hdr && tap.persistent && tap.no_pi && !tap.nic.up, "{tap:?}");
+            assert_eq!(tap.open_queues, (queues > 1).then_some(0));
+            assert_eq!(sysctl::read_ipv6(&pod, "tap0", sysctl::DISABLE_IPV6).unwrap(), Some(1));
+            let error = create(&netlink, &pod, &spec(queues)).await.unwrap_err();
+            assert!(error.to_string().contains("exists"), "{error}");
+            netlink.delete_link(tap.nic.ifindex).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn taps_made_by_others_are_read() {
+        let Some(lab) = Lab::new() else { return };
+        let netlink = lab.netlink();
+        lab.pod.ip("tuntap add tap0 mode tap pi");
+        let tap = find(&netlink, "tap0").await.unwrap().unwrap();
+        assert_eq!((tap.owner, tap.group, tap.vnet_hdr, tap.no_pi), (None, None, false, false));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_tap_is_refused() {
+        let Some(lab) = Lab::new() else { return };
+        let (pod, netlink) = (lab.pod.open(), lab.netlink());
+        lab.pod.ip("tuntap add tap0 mode tun");
+        lab.pod.ip("link add br0 type bridge");
+        for (name, word) in [("tap0", "tun without Ethernet"), ("br0", "bridge"), ("eth0", "veth")] {
+            let error = find(&netlink, name).await.unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+            let spec = TapSpec { name: name.to_owned(), ..spec(1) };
+            assert!(create(&netlink, &pod, &spec).await.is_err());
+        }
     }
 }

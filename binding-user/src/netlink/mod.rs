@@ -16,11 +16,14 @@ use tokio::task::JoinHandle;
 pub mod raw;
 pub(crate) mod rtm;
 pub mod tc;
+#[cfg(test)]
+mod tests;
 
 use raw::{NlError, RawMessage, i32_of};
 
 use crate::{
     Context as _, Error, Result,
+    facts::{Address, Neighbour, Route},
     netns::Netns,
     nic::{Link, Nic},
 };
@@ -199,6 +202,26 @@ impl Netlink {
         Ok(neighbours)
     }
 
+    /// Adds an address, a route or a neighbour (an `RTM_NEW…` message), with these `NLM_F_…`. One that is there already
+    /// is fine.
+    pub async fn add(&self, message: &RawMessage, flags: u16) -> Result<()> {
+        match self.change(message.clone(), flags).await {
+            Ok(()) | Err(NlError::Kernel(Errno::EEXIST)) => Ok(()),
+            Err(error) => Err(Error::new(format!("add {}", describe(message)), error)),
+        }
+    }
+
+    /// Deletes an address, a route or a neighbour, given by the `RTM_NEW…` message that tells of it. One that is gone
+    /// already is fine: the kernel takes secondary addresses along with the first, and routes along with their address.
+    pub async fn delete(&self, message: &RawMessage) -> Result<()> {
+        // In rtnetlink every RTM_DEL… is the number after its RTM_NEW….
+        let kind = message.kind | 1;
+        match self.change(RawMessage { kind, payload: message.payload.clone() }, 0).await {
+            Ok(()) | Err(NlError::Kernel(Errno::EADDRNOTAVAIL | Errno::ESRCH | Errno::ENOENT)) => Ok(()),
+            Err(error) => Err(Error::new(format!("delete {}", describe(message)), error)),
+        }
+    }
+
     /// The id that this namespace has for `other` (`RTM_GETNSID`), as in `IFLA_LINK_NETNSID`; `None` when it has none.
     pub async fn nsid(&self, other: &Netns) -> Result<Option<i32>> {
         use std::os::fd::AsFd as _;
@@ -208,4 +231,20 @@ impl Netlink {
         let id = answer.attribute(rtm::NSID_HEADER, rtm::NETNSA_NSID).and_then(i32_of);
         Ok(id.filter(|id| *id >= 0))
     }
+}
+
+/// An address, a route or a neighbour, for an error.
+pub(crate) fn describe(message: &RawMessage) -> String {
+    let text = match message.kind {
+        rtm::RTM_NEWADDR => Address::parse(message).map(|address| format!("the address {}", address.address)),
+        rtm::RTM_NEWROUTE => Route::parse(message).map(|route| {
+            let via = route.via.map_or_else(String::new, |via| format!(" via {via}"));
+            let table =
+                if route.table == rtm::RT_TABLE_MAIN { String::new() } else { format!(" table {}", route.table) };
+            format!("the route {}{via}{table}", route.dst)
+        }),
+        rtm::RTM_NEWNEIGH => Neighbour::parse(message).map(|neighbour| format!("the neighbour {}", neighbour.address)),
+        _ => None,
+    };
+    text.unwrap_or_else(|| format!("what message {} tells of", message.kind))
 }

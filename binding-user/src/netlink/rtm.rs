@@ -1,6 +1,6 @@
 //! The numbers and fixed headers of rtnetlink(7) that we read and write as bytes.
 //!
-//! They are the kernel's ABI (linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h, linux/neighbour.h); the crates have
+//! They are the kernel's ABI (`linux/rtnetlink.h` and what it includes); the crates have
 //! them too, but not in public.
 
 use super::raw::{RawMessage, u32_of};
@@ -13,12 +13,10 @@ pub(crate) const AF_INET6: u8 = 10;
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_GETLINK: u16 = 18;
 pub(crate) const RTM_NEWADDR: u16 = 20;
-pub(crate) const RTM_DELADDR: u16 = 21;
 pub(crate) const RTM_GETADDR: u16 = 22;
 pub(crate) const RTM_NEWROUTE: u16 = 24;
-pub(crate) const RTM_DELROUTE: u16 = 25;
 pub(crate) const RTM_GETROUTE: u16 = 26;
-pub(crate) const RTM_DELNEIGH: u16 = 29;
+pub(crate) const RTM_NEWNEIGH: u16 = 28;
 pub(crate) const RTM_GETNEIGH: u16 = 30;
 pub(crate) const RTM_DELQDISC: u16 = 37;
 pub(crate) const RTM_GETQDISC: u16 = 38;

@@ -6,7 +6,6 @@
 
 use std::{
     fs::{self, File},
-    io,
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -23,6 +22,8 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use spec::{NAMED_DIR, NetnsSpec};
 
@@ -206,12 +207,6 @@ fn cookie() -> Option<u64> {
             &raw mut length,
         )
     };
-    match status {
-        0 => Some(cookie),
-        // ENOPROTOOPT: a kernel before 5.14.
-        _ => {
-            debug_assert_ne!(io::Error::last_os_error().raw_os_error(), Some(libc::EBADF));
-            None
-        }
-    }
+    // ENOPROTOOPT: a kernel before 5.14.
+    (status == 0).then_some(cookie)
 }

@@ -7,19 +7,16 @@
 //! [`Snapshot::restore`] works from any half-way state, in this process or the next.
 
 use binding_common::MacAddr;
-use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 mod normal;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     Error, Result, mac,
-    netlink::{
-        Netlink,
-        raw::{NlError, RawMessage},
-        rtm,
-    },
+    netlink::{Netlink, raw::RawMessage, rtm},
     netns::Netns,
     nic::Nic,
     sysctl::{self, ACCEPT_DAD, DISABLE_IPV6},
@@ -165,17 +162,7 @@ fn unrestorable(routes: &[RawMessage], ifindex: u32) -> Option<u32> {
 async fn drop_addresses(netlink: &Netlink, ifindex: u32) -> Result<()> {
     let mut errors = Vec::new();
     for address in netlink.addresses(ifindex).await? {
-        errors.extend(delete(netlink, "address", rtm::RTM_DELADDR, address).await.err());
+        errors.extend(netlink.delete(&address).await.err());
     }
     Error::join(errors)
-}
-
-/// Deletes an object. One that is gone already is fine: the kernel takes secondary addresses along with the first, and
-/// routes along with their address.
-async fn delete(netlink: &Netlink, object: &str, kind: u16, message: RawMessage) -> Result<()> {
-    let text = restore::describe(&message);
-    match netlink.change(RawMessage { kind, ..message }, 0).await {
-        Ok(()) | Err(NlError::Kernel(Errno::EADDRNOTAVAIL | Errno::ESRCH | Errno::ENOENT)) => Ok(()),
-        Err(error) => Err(Error::new(format!("delete the {object} {text}"), error)),
-    }
 }

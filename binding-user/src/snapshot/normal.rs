@@ -12,6 +12,7 @@ use crate::netlink::{
 /// `IFA_F_…` that a user can give to an address: nodad, home, mngtmpaddr, noprefixroute, autojoin.
 const ADDRESS_FLAGS: u32 = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 const IFA_F_SECONDARY: u32 = 0x01;
+const IFA_F_DEPRECATED: u32 = 0x20;
 const IFA_F_PERMANENT: u32 = 0x80;
 /// `RTNH_F_…` that a user can give to a route; the rest is state (dead, linkdown, offloaded).
 const ROUTE_FLAGS: u32 = rtm::RTNH_F_ONLINK | rtm::RTNH_F_PERVASIVE;
@@ -58,15 +59,26 @@ fn address_with_flags(message: &RawMessage, mask: u32, lifetimes: impl Fn(&[u8])
     made
 }
 
-/// The address as it may be added.
+/// The address as it may be added, with the lifetimes that it had.
 pub(super) fn address_to_send(message: &RawMessage) -> RawMessage {
-    address_with_flags(message, ADDRESS_FLAGS, <[u8]>::to_vec)
+    let is_deprecated = rtm::address_flags(message) & IFA_F_DEPRECATED != 0;
+    address_with_flags(message, ADDRESS_FLAGS, |value| {
+        let mut value = value.to_vec();
+        // Of a permanent IPv4 address a dump says that it is preferred for ever, also when it is not at all.
+        if let (true, Some(preferred)) = (is_deprecated, value.first_chunk_mut::<4>()) {
+            *preferred = [0; 4];
+        }
+        value
+    })
 }
 
 /// The address for comparing: of its lifetimes (`struct ifa_cacheinfo`: preferred, valid, two time stamps) it matters
 /// whether there are any, not how much is left.
 pub(super) fn address_to_compare(message: &RawMessage) -> RawMessage {
-    address_with_flags(message, ADDRESS_FLAGS | IFA_F_PERMANENT | IFA_F_SECONDARY, |value| {
+    // In IPv6 the same bit marks the kernel's temporary addresses, which come back as ordinary ones.
+    let secondary = if message.header::<1>() == [rtm::AF_INET] { IFA_F_SECONDARY } else { 0 };
+    let mask = ADDRESS_FLAGS | IFA_F_PERMANENT | IFA_F_DEPRECATED | secondary;
+    address_with_flags(message, mask, |value| {
         let class = |at| match value.get(at..).and_then(u32_of) {
             Some(u32::MAX) => 2,
             Some(0) | None => 0,
@@ -246,7 +258,7 @@ mod tests {
     fn surplus_counts_what_is_there_twice() {
         let (one, two) = (route_message(0), route_message(rtm::RTNH_F_ONLINK));
         let found = [one.clone(), two.clone(), one.clone()];
-        assert_eq!(surplus(&found, &[one.clone()], route_to_compare), [&two, &one]);
+        assert_eq!(surplus(&found, std::slice::from_ref(&one), route_to_compare), [&two, &one]);
         assert_eq!(surplus(&found, &found, route_to_compare).len(), 0);
         assert_eq!(surplus(&[], &found, route_to_compare).len(), 0);
     }

@@ -8,18 +8,12 @@
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE};
-use nix::errno::Errno;
 use tokio::time::{Instant, sleep};
 
-use super::{Snapshot, delete, drop_addresses, normal};
+use super::{Snapshot, drop_addresses, normal};
 use crate::{
-    Context as _, Error, Result,
-    facts::{Address, Neighbour, Route},
-    netlink::{
-        Netlink,
-        raw::{NlError, RawMessage},
-        rtm,
-    },
+    Error, Result,
+    netlink::{Netlink, describe, raw::RawMessage, rtm},
     netns::Netns,
     nic::Nic,
     sysctl::{self, ACCEPT_DAD, DISABLE_IPV6},
@@ -28,6 +22,9 @@ use crate::{
 /// How long to wait for the kernel's own workers. They take microseconds; a second may pass on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
+
+/// Makes a message comparable.
+type Comparable = fn(&RawMessage) -> RawMessage;
 
 /// Everything that the journal may have to delete or add again.
 struct Found {
@@ -56,7 +53,7 @@ impl Snapshot {
         self.restore_routes(netlink, &mut errors).await;
         for message in &self.neighbours {
             let flags = NLM_F_CREATE | NLM_F_REPLACE;
-            errors.extend(add(netlink, "neighbour", &normal::neighbour(message), flags).await.err());
+            errors.extend(netlink.add(&normal::neighbour(message), flags).await.err());
         }
         errors.extend(self.delete_surplus(netlink).await.err());
         match self.differences(netlink, netns).await {
@@ -112,7 +109,7 @@ impl Snapshot {
         let in_order = family(rtm::AF_INET).chain(family(rtm::AF_INET6).rev());
         for message in in_order {
             let message = normal::address_to_send(message);
-            errors.extend(add(netlink, "address", &message, NLM_F_CREATE | NLM_F_REPLACE).await.err());
+            errors.extend(netlink.add(&message, NLM_F_CREATE | NLM_F_REPLACE).await.err());
         }
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -139,7 +136,7 @@ impl Snapshot {
             let (mut failed, mut failures) = (Vec::new(), Vec::new());
             for route in missing {
                 let message = normal::route_to_send(route);
-                if let Err(error) = add(netlink, "route", &message, NLM_F_CREATE | NLM_F_APPEND).await {
+                if let Err(error) = netlink.add(&message, NLM_F_CREATE | NLM_F_APPEND).await {
                     failed.push(route);
                     failures.push(error);
                 }
@@ -164,16 +161,14 @@ impl Snapshot {
         let mut errors = Vec::new();
         let addresses = netlink.addresses(self.ifindex).await?;
         for message in normal::surplus(&addresses, &self.addresses, normal::address_to_compare) {
-            errors.extend(delete(netlink, "address", rtm::RTM_DELADDR, message.clone()).await.err());
+            errors.extend(netlink.delete(message).await.err());
         }
         let Found { routes, neighbours, .. } = self.found(netlink).await?;
         for message in normal::surplus(&routes, &self.routes, normal::route_to_compare) {
-            let message = normal::route_to_send(message);
-            errors.extend(delete(netlink, "route", rtm::RTM_DELROUTE, message).await.err());
+            errors.extend(netlink.delete(&normal::route_to_send(message)).await.err());
         }
         for message in normal::surplus(&neighbours, &self.neighbours, normal::neighbour) {
-            let message = normal::neighbour(message);
-            errors.extend(delete(netlink, "neighbour", rtm::RTM_DELNEIGH, message).await.err());
+            errors.extend(netlink.delete(&normal::neighbour(message)).await.err());
         }
         Error::join(errors)
     }
@@ -195,42 +190,19 @@ impl Snapshot {
             differ(is != was, format!("{name} is {}", is.map_or_else(|| "absent".to_owned(), |is| is.to_string())));
         }
         let Found { addresses, routes, neighbours } = self.found(netlink).await?;
-        let lists: [(&str, &[RawMessage], &[RawMessage], fn(&RawMessage) -> RawMessage); 3] = [
-            ("address", &addresses, &self.addresses, normal::address_to_compare),
-            ("route", &routes, &self.routes, normal::route_to_compare),
-            ("neighbour", &neighbours, &self.neighbours, normal::neighbour),
+        let lists: [(_, _, Comparable); 3] = [
+            (addresses, &self.addresses, normal::address_to_compare),
+            (routes, &self.routes, normal::route_to_compare),
+            (neighbours, &self.neighbours, normal::neighbour),
         ];
-        for (object, found, wanted, comparable) in lists {
-            for message in normal::surplus(wanted, found, comparable) {
-                differ(true, format!("the {object} {} is missing", describe(message)));
+        for (found, wanted, comparable) in lists {
+            for message in normal::surplus(wanted, &found, comparable) {
+                differ(true, format!("{} is missing", describe(message)));
             }
-            for message in normal::surplus(found, wanted, comparable) {
-                differ(true, format!("the {object} {} is new", describe(message)));
+            for message in normal::surplus(&found, wanted, comparable) {
+                differ(true, format!("{} is new", describe(message)));
             }
         }
         Ok(differences)
     }
-}
-
-/// Adds an object. One that is there already is fine.
-async fn add(netlink: &Netlink, object: &str, message: &RawMessage, flags: u16) -> Result<()> {
-    match netlink.change(message.clone(), flags).await {
-        Ok(()) | Err(NlError::Kernel(Errno::EEXIST)) => Ok(()),
-        Err(error) => Err(error).context(|| format!("give back the {object} {}", describe(message))),
-    }
-}
-
-/// An address, a route or a neighbour, for an error.
-pub(super) fn describe(message: &RawMessage) -> String {
-    let text = match message.kind {
-        rtm::RTM_NEWADDR | rtm::RTM_DELADDR => Address::parse(message).map(|address| address.address.to_string()),
-        rtm::RTM_NEWROUTE | rtm::RTM_DELROUTE => Route::parse(message).map(|route| {
-            let via = route.via.map_or_else(String::new, |via| format!(" via {via}"));
-            let table =
-                if route.table == rtm::RT_TABLE_MAIN { String::new() } else { format!(" table {}", route.table) };
-            format!("{}{via}{table}", route.dst)
-        }),
-        _ => Neighbour::parse(message).map(|neighbour| neighbour.address.to_string()),
-    };
-    text.unwrap_or_else(|| "of an unknown sort".to_owned())
 }
