@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lab::{
-    BridgeBinding, ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Guest, Pod,
+    BridgeBinding, ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Guest, Pod, Vm, VmConfig,
     clients::ClientOptions,
 };
 
@@ -126,4 +126,39 @@ fn bridge_binding_gives_everything_back() {
         "{}",
         lab::fingerprint::difference(&before, &after)
     );
+}
+
+#[test]
+fn a_real_machine_takes_a_lease() {
+    lab::require_root!();
+    let pod = Pod::new("vm").unwrap();
+    let _binding = BridgeBinding::with_dhcp(&pod, "tap0").unwrap();
+    let start = std::time::Instant::now();
+    let mut vm = Vm::boot(&pod.namespace, &VmConfig::new("tap0", &pod.mac)).unwrap();
+    println!(
+        "booted under {} in {:.1} s",
+        vm.accelerator(),
+        start.elapsed().as_secs_f64()
+    );
+    let text = vm
+        .run(
+            "udhcpc -i eth0 -n -q -t 10 -T 1 && ip addr show eth0 && cat /etc/resolv.conf",
+            SOON,
+        )
+        .unwrap();
+    assert!(text.contains("inet 10.244.1.5/24"), "{text}");
+    assert!(text.contains("nameserver 10.96.0.10"), "{text}");
+    vm.run("ping -c 2 -i 0.1 -W 5 10.244.1.1", SOON).unwrap();
+    assert_eq!(vm.ask("exit 7", SOON).unwrap().status, 7);
+    for client in ["dhclient -v -1 eth0", "dhcpcd -4 -1 -t 20 eth0"] {
+        vm.run("ip addr flush dev eth0", SOON).unwrap();
+        let text = vm.run(client, Duration::from_secs(40)).unwrap();
+        println!("{text}");
+        assert!(
+            vm.run("ip addr show eth0", SOON)
+                .unwrap()
+                .contains("inet 10.244.1.5/24"),
+            "{text}"
+        );
+    }
 }
