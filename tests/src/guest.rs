@@ -1,6 +1,6 @@
 //! A guest without a CPU of its own: a namespace whose only NIC is the far side of a pump.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, time::Duration};
 
 use anyhow::Result;
 
@@ -8,6 +8,7 @@ use crate::{
     netns::{Namespace, PREFIX},
     pod::Pod,
     pump::{Offloads, Pump},
+    wait::wait_until,
 };
 
 /// The guest's NIC.
@@ -34,12 +35,32 @@ impl Guest {
     }
 
     /// A guest behind a tap in any namespace.
-    pub fn in_namespace(namespace: &Namespace, tap: &str, mac: &str, offloads: Offloads) -> Result<Self> {
+    pub fn in_namespace(
+        namespace: &Namespace,
+        tap: &str,
+        mac: &str,
+        offloads: Offloads,
+    ) -> Result<Self> {
         let guest = Namespace::with_prefix(PREFIX, "guest")?;
         let pump = Pump::start((namespace, tap), (&guest, GUEST_NIC), offloads)?;
         guest.ip(&["link", "set", GUEST_NIC, "address", mac])?;
         guest.ip(&["link", "set", GUEST_NIC, "up"])?;
-        Ok(Self { pump, namespace: guest })
+        // The kernel reports a new carrier late, and until then bridges and queues throw frames away.
+        for (side, link) in [(namespace, tap), (&guest, GUEST_NIC)] {
+            wait_until(
+                &format!("carrier on {link}"),
+                Duration::from_secs(5),
+                || {
+                    Ok(side
+                        .ip(&["-br", "link", "show", "dev", link])?
+                        .contains("LOWER_UP"))
+                },
+            )?;
+        }
+        Ok(Self {
+            pump,
+            namespace: guest,
+        })
     }
 
     /// Runs a command in the guest.
@@ -49,9 +70,12 @@ impl Guest {
 
     /// Configures the NIC by hand, for tests that are not about DHCP.
     pub fn configure(&self, address: &str, gateway: Option<&str>) -> Result<()> {
-        self.namespace.ip(&["addr", "replace", address, "dev", GUEST_NIC])?;
+        self.namespace
+            .ip(&["addr", "replace", address, "dev", GUEST_NIC])?;
         if let Some(gateway) = gateway {
-            self.namespace.ip(&["route", "replace", "default", "via", gateway, "dev", GUEST_NIC])?;
+            self.namespace.ip(&[
+                "route", "replace", "default", "via", gateway, "dev", GUEST_NIC,
+            ])?;
         }
         Ok(())
     }

@@ -7,15 +7,19 @@
 pub mod bridge;
 pub mod clients;
 pub mod cmd;
+pub mod cpio;
 pub mod dnsmasq;
 pub mod fingerprint;
 pub mod guest;
+pub mod initramfs;
+pub mod kernel;
 pub mod netns;
 pub mod pod;
 pub mod pump;
 pub mod raw;
 pub mod tap;
 pub mod tapwire;
+pub mod vm;
 pub mod wait;
 
 pub use bridge::BridgeBinding;
@@ -27,6 +31,7 @@ pub use pod::{Pod, PodBuilder};
 pub use pump::{Offloads, Pump};
 pub use raw::{RawPort, TapPort};
 pub use tapwire::Tapwire;
+pub use vm::{Vm, VmConfig};
 pub use wait::wait_for;
 
 /// Whether this process may make namespaces at all.
