@@ -1,2 +1,66 @@
-//! Set-up, build, demo and tests of tapwire.
-fn main() {}
+//! Set-up, build, demo and tests of tapwire: every chore of the repository is `cargo xtask VERB`.
+//!
+//! An error is one line on stderr and exit code 1, as in tapwire itself: a chore that fails on a stranger's machine
+//! must say what to do, not where in our code it happened.
+
+mod build;
+mod demo;
+mod setup;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the tapwire repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what building, testing and the demo need
+    Setup(setup::Options),
+    /// Build target/release/tapwire, set-up included
+    Build,
+    /// Boot a real VM on a pod's NIC and show that it works, set-up included
+    Demo,
+    /// Run every lint and every test, set-up included
+    #[command(visible_alias = "ci")]
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a chore. False is a failure that it has reported itself.
+fn run(verb: &Verb) -> anyhow::Result<bool> {
+    match verb {
+        Verb::Setup(options) => setup::run(options)?,
+        Verb::Build => {
+            setup::run(&setup::Options::default())?;
+            build::tapwire()?;
+        }
+        Verb::Demo => {
+            setup::run(&setup::Options::default())?;
+            demo::run(&build::tapwire()?.path)?;
+        }
+        Verb::Test(options) => {
+            setup::run(&setup::Options::default())?;
+            return Ok(test::run(options));
+        }
+    }
+    Ok(true)
+}

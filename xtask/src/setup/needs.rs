@@ -1,0 +1,270 @@
+//! The table of what tapwire's chores need, and how to see that it is there.
+//!
+//! A probe looks for the thing itself, not for a package: what was installed in another way is as good.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::{LLVM, apt};
+
+/// The same answer that `build.rs` will find.
+#[path = "../../../binding-user/build/toolchain.rs"]
+mod toolchain;
+
+/// Where tapwire pins its programs.
+pub(super) const BPFFS: &str = "/sys/fs/bpf";
+const PINNED_LINKER: &str = "0.10.3";
+const BPF_TARGET: &str = if cfg!(target_endian = "big") {
+    "bpfeb-unknown-none"
+} else {
+    "bpfel-unknown-none"
+};
+
+/// One thing that must be there.
+pub(super) struct Need {
+    pub(super) name: &'static str,
+    pub(super) why: &'static str,
+    probe: Probe,
+    pub(super) remedy: Remedy,
+}
+
+impl Need {
+    pub(super) fn is_met(&self, found: &Found) -> bool {
+        match self.probe {
+            Probe::Program => program(self.name),
+            Probe::Ask(probe) => probe(found),
+        }
+    }
+}
+
+enum Probe {
+    /// The need bears the name of a program.
+    Program,
+    Ask(fn(&Found) -> bool),
+}
+
+/// What brings a thing that is missing.
+#[derive(Clone, Copy)]
+pub(super) enum Remedy {
+    /// Packages of Debian.
+    Apt(&'static [&'static str]),
+    /// apt's own lists.
+    AptLists,
+    /// The pinned bpf-linker, built by cargo.
+    Linker,
+    /// Debian's rustc under the name tapwire-bpf.
+    Link,
+    /// The file system of pinned programs.
+    MountBpffs,
+}
+
+impl Remedy {
+    /// What set-up will do.
+    pub(super) fn shown(self) -> String {
+        match self {
+            Self::Apt(packages) => format!("apt-get install {}", packages.join(" ")),
+            Self::AptLists => "apt-get update".to_owned(),
+            Self::Linker => format!("cargo install {}", super::LINKER),
+            Self::Link => "rustup toolchain link tapwire-bpf /usr".to_owned(),
+            Self::MountBpffs => format!("mount -t bpf bpf {BPFFS}"),
+        }
+    }
+
+    /// What a person can do when set-up could not.
+    pub(super) fn by_hand(self) -> String {
+        match self {
+            Self::Apt(packages) if packages.contains(&"rustc-web") => {
+                "rustup toolchain install nightly --component rust-src, and a bpf-linker for its LLVM".to_owned()
+            }
+            other => other.shown(),
+        }
+    }
+
+    pub(super) fn needs_root(self) -> bool {
+        match self {
+            Self::Apt(_) | Self::AptLists | Self::MountBpffs => true,
+            Self::Linker | Self::Link => false,
+        }
+    }
+}
+
+/// What several probes ask for and takes a moment to find out.
+pub(super) struct Found {
+    linker: Option<PathBuf>,
+    /// A compiler for the programs is ready to use, whichever it is.
+    compiler: bool,
+    /// It is a nightly that builds `core`, or one that the user named; then nothing of Debian's is needed for it.
+    own_compiler: bool,
+}
+
+impl Found {
+    pub(super) fn look() -> Self {
+        let linker = toolchain::which("bpf-linker");
+        // Without a linker, ask for the version that would be installed.
+        let asked = linker.clone().unwrap_or_default();
+        let compiler = toolchain::choose(BPF_TARGET, &asked).ok();
+        let own = |compiler: &toolchain::Compiler| {
+            compiler.builds_core || compiler.toolchain != toolchain::LINKED
+        };
+        Self {
+            own_compiler: compiler.as_ref().is_some_and(own),
+            compiler: compiler.is_some(),
+            linker,
+        }
+    }
+
+    fn has_linker(&self) -> bool {
+        self.linker.as_deref().is_some_and(|linker| {
+            // For their own compiler the user may have had to take another version.
+            self.own_compiler || toolchain::linker_version(linker).as_deref() == Some(PINNED_LINKER)
+        })
+    }
+
+    /// Debian's rustc with the ready-built `core`, linked or not.
+    fn has_debian_rustc(&self) -> bool {
+        let core = Path::new("/usr/lib/rustlib").join(BPF_TARGET).join("lib");
+        self.compiler
+            || (Path::new("/usr/bin/rustc").is_file()
+                && Path::new("/usr/bin/cargo").is_file()
+                && core.is_dir())
+    }
+}
+
+/// Everything, in the order in which it builds on one another.
+pub(super) const NEEDS: &[Need] = &[
+    tool("cc", "links Rust programs", &["gcc", "libc6-dev"]),
+    tool("c++", "links bpf-linker with LLVM", &["g++"]),
+    need(
+        "rustc for BPF",
+        "compiles the eBPF programs; a nightly with rust-src does as well",
+        Found::has_debian_rustc,
+        Remedy::Apt(&["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"]),
+    ),
+    need(
+        "toolchain tapwire-bpf",
+        "lets aya-build find that rustc",
+        |found| found.compiler,
+        Remedy::Link,
+    ),
+    need(
+        "LLVM 22",
+        "bpf-linker is built against it",
+        |found| found.has_linker() || has_llvm(),
+        Remedy::Apt(&[
+            "llvm-22-dev",
+            "libpolly-22-dev",
+            "libzstd-dev",
+            "zlib1g-dev",
+        ]),
+    ),
+    need(
+        "bpf-linker",
+        "links the eBPF programs",
+        Found::has_linker,
+        Remedy::Linker,
+    ),
+    need(
+        "bpffs",
+        "keeps the programs loaded when tapwire has ended",
+        |_| has_bpffs(),
+        Remedy::MountBpffs,
+    ),
+    need(
+        "apt lists",
+        "the kernels of guests are downloaded with apt",
+        |_| apt::has_lists(),
+        Remedy::AptLists,
+    ),
+    tool("qemu-system-x86_64", "runs the VMs", &["qemu-system-x86"]),
+    need(
+        "static busybox",
+        "is all that the VMs of demo and tests run",
+        |_| has_static_busybox(),
+        Remedy::Apt(&["busybox-static"]),
+    ),
+    tool("ip", "makes the namespaces of the lab", &["iproute2"]),
+    tool("iperf3", "sends traffic", &["iperf3"]),
+    tool("ethtool", "switches offloads in tests", &["ethtool"]),
+    tool(
+        "tcpdump",
+        "lets tests see what is on the wire",
+        &["tcpdump"],
+    ),
+    tool("strace", "lets tests stop tapwire half way", &["strace"]),
+    tool(
+        "dhclient",
+        "a DHCP client to test against",
+        &["isc-dhcp-client"],
+    ),
+    tool("udhcpc", "a DHCP client to test against", &["udhcpc"]),
+    tool("dhcpcd", "a DHCP client to test against", &["dhcpcd-base"]),
+    tool(
+        "dnsmasq",
+        "a DHCP server to test and compare with",
+        &["dnsmasq-base"],
+    ),
+];
+
+const fn need(
+    name: &'static str,
+    why: &'static str,
+    probe: fn(&Found) -> bool,
+    remedy: Remedy,
+) -> Need {
+    Need {
+        name,
+        why,
+        probe: Probe::Ask(probe),
+        remedy,
+    }
+}
+
+const fn tool(name: &'static str, why: &'static str, packages: &'static [&'static str]) -> Need {
+    Need {
+        name,
+        why,
+        probe: Probe::Program,
+        remedy: Remedy::Apt(packages),
+    }
+}
+
+/// Whether a program is on the path, or where only root's path leads.
+pub(super) fn program(name: &str) -> bool {
+    find_program(name).is_some()
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(|folder| Path::new(folder).join(name));
+    toolchain::which(name).or_else(|| sbin.into_iter().find(|file| file.is_file()))
+}
+
+fn has_llvm() -> bool {
+    let llvm = Path::new(LLVM);
+    let parts =
+        ["bin/llvm-config", "include/llvm-c/Core.h", "lib/libPolly.a"].map(|part| llvm.join(part));
+    let headers = ["/usr/include/zstd.h", "/usr/include/zlib.h"].map(PathBuf::from);
+    parts.iter().chain(&headers).all(|file| file.is_file())
+}
+
+/// The VMs have no libraries, so a busybox that asks for a dynamic loader is none for us.
+fn has_static_busybox() -> bool {
+    /// The name of the loader follows the program headers, at the very beginning.
+    const HEAD: u64 = 4096;
+    let Some(mut file) = find_program("busybox").and_then(|path| fs::File::open(path).ok()) else {
+        return false;
+    };
+    let mut head = Vec::new();
+    let read = Read::by_ref(&mut file).take(HEAD).read_to_end(&mut head);
+    read.is_ok() && !head.windows(4).any(|bytes| bytes == b"/ld-")
+}
+
+fn has_bpffs() -> bool {
+    // The fifth word is where it is mounted; what follows the dash begins with the type.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some(BPFFS) && line.contains(" - bpf "))
+}
