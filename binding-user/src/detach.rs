@@ -5,7 +5,7 @@
 
 use crate::{
     binding::Environment,
-    datapath::{HookKind, Pins},
+    datapath::{Hook, HookKind, Pins},
     error::{Error, Result},
     journal::{Journal, Phase},
     netlink::Netlink,
@@ -53,11 +53,22 @@ async fn undo_in(journal: &Journal, netns: &Netns, pins: &Pins, errors: &mut Vec
         Err(error) => return errors.push(error),
     };
     for hook in &journal.hooks {
-        errors.extend(netns.run(|| hook.detach(journal.wire.hook, pins)).err());
+        errors.extend(take_off(hook, journal.wire.hook, &netlink, netns, pins).await.err());
     }
     errors.extend(remove_clsact(journal, &netlink).await.err());
     errors.extend(release_tap(journal, &netlink, netns).await.err());
     errors.extend(restore_nic(journal, &netlink, netns).await.err());
+}
+
+/// Takes a program off its hook, if it is there.
+async fn take_off(hook: &Hook, kind: HookKind, netlink: &Netlink, netns: &Netns, pins: &Pins) -> Result<()> {
+    if kind == HookKind::Tcx {
+        return hook.unpin(pins);
+    }
+    match netlink.nic(&hook.device).await? {
+        Some(nic) if hook.is_among(&netlink.tc(nic.ifindex).await?) => netns.run(|| hook.delete_filter()),
+        _ => Ok(()),
+    }
 }
 
 /// Removes the clsact qdiscs that attach made, unless somebody else has come to use them.

@@ -9,7 +9,7 @@ use binding_common::dhcp::{Server, Template};
 
 use crate::{
     dhcp::Replies,
-    error::{Context as _, Error, Result},
+    error::{Context as _, Error, Result, chain},
 };
 
 /// The object that `build.rs` built.
@@ -65,7 +65,7 @@ impl Programs {
             .override_global("SERVER_IDENTIFIER", &identifier, true)
             .override_global("GUEST_MAC", &guest, true);
         let mut ebpf = loader.load(OBJECT).map_err(|error| {
-            Error::new("load the programs", error)
+            Error::new("load the programs", chain(&error))
                 .with_hint("tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.10 or later and CAP_BPF and CAP_NET_ADMIN")
         })?;
         if let Some(replies) = replies {
@@ -105,7 +105,7 @@ fn fill_replies(ebpf: &mut Ebpf, templates: &[Template]) -> Result<()> {
 /// A program that the kernel does not take, with the end of what its verifier said.
 fn refused(name: &str, error: &ProgramError) -> Error {
     let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return Error::new(format!("load the program {name}"), error);
+        return Error::new(format!("load the program {name}"), chain(error));
     };
     let log = verifier_log.to_string();
     let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
