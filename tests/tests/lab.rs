@@ -1,5 +1,11 @@
 //! The lab's own smoke test: without tapwire, do pump, clients, servers and virtual machines do what tests rely on?
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::time::Duration;
 
 use lab::{

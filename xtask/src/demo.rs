@@ -16,7 +16,7 @@ use lab::{BridgeBinding, Pod, Vm, VmConfig, fingerprint::difference, kernel::Ker
 
 use self::{
     measure::{Figures, Machine},
-    report::Report,
+    report::{Report, block, title},
     tapwire::Tapwire,
 };
 
@@ -44,28 +44,28 @@ pub(crate) fn run(tapwire: &Path) -> Result<()> {
         Kernel::debian_cloud,
     )?;
 
-    report.title("A pod's network, as a CNI would leave it");
+    title("A pod's network, as a CNI would leave it");
     let pod = Pod::builder(NAME).prefix(PREFIX).build()?;
     report.step(&format!(
         "node {}, pod {}, joined by a veth",
         pod.node.name(),
         pod.namespace.name()
     ));
-    report.block(&pod.namespace.ip(&["-br", "addr", "show", "dev", NIC])?);
-    report.block(&pod.namespace.ip(&["route"])?);
+    block(&pod.namespace.ip(&["-br", "addr", "show", "dev", NIC])?);
+    block(&pod.namespace.ip(&["route"])?);
 
     let with_tapwire = by_tapwire(&report, &tapwire, &pod)
         .context("with tapwire")
         .inspect_err(|_| {
             // While the namespaces are still there. There may be nothing to detach; the error to tell is the first one.
             let _ = tapwire.detach();
-            let _ = tapwire.forget();
+            let _ = tapwire::forget();
         })?;
-    tapwire.forget()?;
+    tapwire::forget()?;
     let with_bridge = by_bridge(&report, &pod).context("with the bridge")?;
 
-    report.title("Side by side");
-    report.plain(&table::render(&with_tapwire, &with_bridge));
+    title("Side by side");
+    println!("{}", table::render(&with_tapwire, &with_bridge));
     report.step("all of it held");
     Ok(())
 }
@@ -80,16 +80,16 @@ fn clean(report: &Report, tapwire: &Tapwire) -> Result<()> {
             names.len()
         ));
     }
-    tapwire.forget()
+    tapwire::forget()
 }
 
 fn by_tapwire(report: &Report, tapwire: &Tapwire, pod: &Pod) -> Result<Figures> {
     let before = (pod.fingerprint()?, pod.host_fingerprint()?, links(pod)?);
     let mac = pod.nic_mac()?;
 
-    report.title("tapwire");
+    title("tapwire");
     report.step("tapwire discover: the lease that the guest would be given");
-    report.block(&tapwire.discover(pod)?);
+    block(&tapwire.discover(pod)?);
     let binding = tapwire.attach(pod)?;
     report.step(&format!(
         "tapwire attach: state {}, {}",
@@ -171,12 +171,12 @@ fn dhcp_without_processes(
         before.dhcp("ack")?,
         after.dhcp("ack")?
     ));
-    figures.processes = "0".to_owned();
+    figures.processes = 0;
     Ok(())
 }
 
 fn by_bridge(report: &Report, pod: &Pod) -> Result<Figures> {
-    report.title("The same guest over a kernel bridge, with a DHCP server in user space");
+    title("The same guest over a kernel bridge, with a DHCP server in user space");
     let before = pod.fingerprint()?;
     let mut bridge = BridgeBinding::with_dhcp(pod, TAP)?;
     report.step("bridge made, dnsmasq runs in the pod");
@@ -194,7 +194,7 @@ fn by_bridge(report: &Report, pod: &Pod) -> Result<Figures> {
         "a killed dnsmasq answered: the comparison is void"
     );
     report.step("the guest asks for a lease: no answer");
-    figures.processes = "1 (dnsmasq)".to_owned();
+    figures.processes = 1;
     drop(machine);
     bridge.teardown(pod)?;
     same("pod NIC", &before, &pod.fingerprint()?)?;

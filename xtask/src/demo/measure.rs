@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use lab::{Pod, Vm, cmd, wait::wait_until};
 
-use super::report::Report;
+use super::report::{Report, block};
 
 /// The node's end, and the guest's address, in the lab's default pod.
 const NODE: &str = "10.244.1.1";
@@ -32,7 +32,7 @@ pub(super) struct Figures {
     /// Mbit/s, as received.
     pub(super) to_guest: f64,
     /// Processes that have to live for the binding to work.
-    pub(super) processes: String,
+    pub(super) processes: u32,
     /// Whether the guest gets an answer when those are dead.
     pub(super) answers_alone: bool,
 }
@@ -94,15 +94,15 @@ impl Machine {
             "the guest's own udhcpc took the lease in {:.2} s",
             lease.as_secs_f64()
         ));
-        report.block(said.lines().last().unwrap_or_default());
-        report.block(
+        block(said.lines().last().unwrap_or_default());
+        block(
             addresses
                 .lines()
                 .find(|line| line.contains("inet "))
                 .unwrap_or_default()
                 .trim(),
         );
-        report.block(&self.vm.run("ip -4 route; cat /etc/resolv.conf", DEADLINE)?);
+        block(&self.vm.run("ip -4 route; cat /etc/resolv.conf", DEADLINE)?);
         Ok(lease)
     }
 

@@ -24,26 +24,9 @@ impl Report {
         }
     }
 
-    /// A heading.
-    pub(super) fn title(&self, text: &str) {
-        println!("\n{text}");
-    }
-
     /// One thing that was done or seen.
     pub(super) fn step(&self, text: &str) {
         println!("[{:5.1}s] {text}", self.start.elapsed().as_secs_f64());
-    }
-
-    /// Output of another program, set in.
-    pub(super) fn block(&self, text: &str) {
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            println!("         {}", line.trim_end());
-        }
-    }
-
-    /// Text as it is.
-    pub(super) fn plain(&self, text: &str) {
-        println!("{text}");
     }
 
     /// Does something long, with a bar that fills in the time it usually takes.
@@ -61,7 +44,8 @@ impl Report {
         bar.set_style(ProgressStyle::with_template("         {bar:40} {elapsed}")?);
         let (done, waits) = channel::<()>();
         let result = std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let bar = &bar;
+            scope.spawn(move || {
                 let begin = Instant::now();
                 while matches!(
                     waits.recv_timeout(Duration::from_millis(100)),
@@ -78,5 +62,17 @@ impl Report {
         });
         bar.finish_and_clear();
         result.with_context(|| what.to_owned())
+    }
+}
+
+/// A heading.
+pub(super) fn title(text: &str) {
+    println!("\n{text}");
+}
+
+/// Output of another program, set in.
+pub(super) fn block(text: &str) {
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        println!("         {}", line.trim_end());
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn render(tapwire: &Figures, bridge: &Figures) -> String {
         ),
         (
             "processes needed",
-            both(|figures| figures.processes.clone()),
+            both(|figures| figures.processes.to_string()),
         ),
         (
             "answers DHCP without them",

@@ -5,11 +5,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use lab::{Pod, cmd, wait::wait_for};
+use anyhow::{Context as _, Result, bail, ensure};
+use lab::{Pod, wait::wait_for};
 use serde_json::Value;
 
 use super::{NAME, NIC, TAP};
@@ -32,15 +33,28 @@ impl Tapwire {
     }
 
     fn call(&self, arguments: &[&str]) -> Result<String> {
-        let program = self.binary.display().to_string();
-        let mut line = vec![
-            "env".to_owned(),
-            format!("TAPWIRE_STATE_DIR={STATE}"),
-            format!("TAPWIRE_BPFFS={BPFFS}"),
-        ];
-        line.push(program);
-        line.extend(arguments.iter().map(|&argument| argument.to_owned()));
-        cmd::run(&line).with_context(|| format!("tapwire {}", arguments.join(" ")))
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .env("TAPWIRE_STATE_DIR", STATE)
+            .env("TAPWIRE_BPFFS", BPFFS);
+        let output = command
+            .output()
+            .with_context(|| format!("running {}", self.binary.display()))?;
+        if !output.status.success() {
+            // One line: the error and its hint say all, and the usage that may follow is for people at a prompt.
+            let said = String::from_utf8_lossy(&output.stderr);
+            let lines = said
+                .lines()
+                .filter(|line| line.starts_with("error:") || line.starts_with("hint:"));
+            let why = lines.collect::<Vec<_>>().join("; ");
+            bail!(
+                "tapwire {} failed ({}): {why}",
+                arguments.join(" "),
+                output.status
+            );
+        }
+        String::from_utf8(output.stdout).context("tapwire wrote what is no text")
     }
 
     fn json(&self, arguments: &[&str]) -> Result<Binding> {
@@ -51,16 +65,7 @@ impl Tapwire {
     }
 
     pub(super) fn discover(&self, pod: &Pod) -> Result<String> {
-        let (netns, node) = (pod.namespace.name(), pod.node.name());
-        self.call(&[
-            "discover",
-            "--netns",
-            netns,
-            "--node-netns",
-            node,
-            "--nic",
-            NIC,
-        ])
+        self.call(&["discover", "--netns", pod.namespace.name(), "--nic", NIC])
     }
 
     pub(super) fn attach(&self, pod: &Pod) -> Result<Binding> {
@@ -96,19 +101,6 @@ impl Tapwire {
     /// Detaches a binding that a killed demo left; whether there was one.
     pub(super) fn detach_leftover(&self) -> bool {
         Path::new(STATE).exists() && self.detach().is_ok()
-    }
-
-    /// Removes the demo's own state and pins, which after a detach hold nothing.
-    pub(super) fn forget(&self) -> Result<()> {
-        for folder in [STATE, BPFFS] {
-            match fs::remove_dir_all(folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("removing {folder}"));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn show(&self) -> Result<Binding> {
@@ -150,6 +142,19 @@ impl Tapwire {
         }
         Ok(found)
     }
+}
+
+/// Removes the demo's own state and pins, which after a detach hold nothing.
+pub(super) fn forget() -> Result<()> {
+    for folder in [STATE, BPFFS] {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {folder}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A binding as `show -o json` describes it.
