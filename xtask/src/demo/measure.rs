@@ -15,8 +15,10 @@ const NODE: &str = "10.244.1.1";
 const GUEST: &str = "10.244.1.5";
 /// Longest that any one command in the guest may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Seconds of each iperf3 run: enough on one machine to see the order of magnitude, and the demo stays short.
-const IPERF_SECONDS: u32 = 4;
+/// Runs of iperf3 each way, of which the median counts: an emulated CPU on a busy machine strays by half.
+const IPERF_RUNS: u32 = 3;
+/// Seconds of each run: enough to see the order of magnitude, and the demo stays short.
+const IPERF_SECONDS: u32 = 2;
 
 /// What one binding did.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +79,7 @@ impl Machine {
     }
 
     fn lease(&mut self, report: &Report) -> Result<Duration> {
+        self.vm.run("syslogd -O /run/messages", DEADLINE)?;
         let start = Instant::now();
         // It goes on in the background once it has the lease.
         let client = "udhcpc -i eth0 -n -t 10 -T 1 -O mtu -O search -p /run/udhcpc.pid";
@@ -115,12 +118,22 @@ impl Machine {
         wait_until("iperf3's server", Duration::from_secs(5), || {
             Ok(pod.node.exec(&["ss", "-Hltn"])?.contains(":5201"))
         })?;
-        let usual = Duration::from_secs(u64::from(IPERF_SECONDS) + 1);
-        let mut one = |what: &str, way: &str| -> Result<f64> {
+        let usual = Duration::from_secs(u64::from(IPERF_RUNS * (IPERF_SECONDS + 1)));
+        let mut median = |what: &str, way: &str| -> Result<f64> {
             let line = format!("iperf3 -c {NODE} -t {IPERF_SECONDS} -J {way}");
-            report.long(what, usual, || received(&self.vm.run(&line, DEADLINE)?))
+            let mut one = || received(&self.vm.run(&line, DEADLINE)?);
+            let runs = || (0..IPERF_RUNS).map(|_| one()).collect::<Result<Vec<_>>>();
+            let mut rates = report.long(what, usual, runs)?;
+            rates.sort_by(f64::total_cmp);
+            rates
+                .get(rates.len() / 2)
+                .copied()
+                .context("no run of iperf3")
         };
-        Ok((one("iperf3 to-network", "")?, one("iperf3 to-guest", "-R")?))
+        Ok((
+            median("iperf3 to-network", "")?,
+            median("iperf3 to-guest", "-R")?,
+        ))
     }
 
     /// Makes the guest's client renew its lease, by unicast to the server that gave it.
@@ -128,7 +141,18 @@ impl Machine {
         self.vm
             .run("kill -USR1 $(cat /run/udhcpc.pid)", DEADLINE)
             .context("renewing")?;
-        Ok(())
+        // Debian's script logs each call; only the guest can say that it liked the answer.
+        wait_until(
+            "the guest to have its lease renewed",
+            Duration::from_secs(15),
+            || {
+                Ok(self
+                    .vm
+                    .ask("grep -q 'renew: IP' /run/messages", DEADLINE)?
+                    .status
+                    == 0)
+            },
+        )
     }
 
     /// Whether a client that knows nothing gets a lease now. Its script does nothing, so that the guest stays as it is.
