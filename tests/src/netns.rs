@@ -148,8 +148,15 @@ fn owner(prefix: &str, name: &str) -> Option<i32> {
     name.strip_prefix(prefix)?.split('-').next()?.parse().ok()
 }
 
+/// Whether a process is gone, or a zombie that an idle process 1 of a container never reaps.
 fn is_dead(pid: i32) -> bool {
-    !PathBuf::from(format!("/proc/{pid}")).exists()
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    // The state follows the name, which is in brackets and may hold anything.
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 fn remove(name: &str) -> Result<()> {

@@ -282,12 +282,17 @@ fn arguments(
     } else {
         "off"
     };
-    let mut netdev = format!("tap,id=nic,ifname={tap},script=no,downscript=no,vhost={vhost}");
-    let mut device = format!("{model},netdev=nic,mac={mac},romfile=");
-    if *queues > 1 {
-        netdev.push_str(&format!(",queues={queues}"));
-        device.push_str(&format!(",mq=on,vectors={}", 2 * queues + 2));
-    }
+    let (tap_queues, nic_queues) = if *queues > 1 {
+        (
+            format!(",queues={queues}"),
+            format!(",mq=on,vectors={}", 2 * queues + 2),
+        )
+    } else {
+        (String::new(), String::new())
+    };
+    let netdev =
+        format!("tap,id=nic,ifname={tap},script=no,downscript=no,vhost={vhost}{tap_queues}");
+    let device = format!("{model},netdev=nic,mac={mac},romfile={nic_queues}");
     words.extend(["-netdev".to_owned(), netdev, "-device".to_owned(), device]);
     words
 }

@@ -1,10 +1,16 @@
 //! The lab's own smoke test: without tapwire, do pump, clients, servers and virtual machines do what tests rely on?
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::time::Duration;
 
 use lab::{
-    BridgeBinding, ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Guest, Pod, Vm, VmConfig,
-    clients::ClientOptions,
+    BridgeBinding, ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Guest, Offloads, Pod, RawPort,
+    TapPort, Vm, VmConfig, clients::ClientOptions,
 };
 
 const SOON: Duration = Duration::from_secs(15);
@@ -161,4 +167,128 @@ fn a_real_machine_takes_a_lease() {
             "{text}"
         );
     }
+}
+
+/// A broadcast frame of a made-up protocol, which no stack answers.
+fn frame(from: [u8; 6], text: &[u8]) -> Vec<u8> {
+    let mut frame = [&[0xff; 6], &from[..], &[0x88, 0xb5], text].concat();
+    frame.resize(60, 0);
+    frame
+}
+
+#[test]
+fn single_frames_pass_both_ways() {
+    lab::require_root!();
+    let pod = Pod::new("frames").unwrap();
+    let _binding = BridgeBinding::wire_only(&pod, "tap0").unwrap();
+    let tap = TapPort::open(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let (up, down) = (
+        frame([2, 0, 0, 0, 0, 1], b"up"),
+        frame([2, 0, 0, 0, 0, 2], b"down"),
+    );
+    lab::wait::wait_until("a frame from the tap", SOON, || {
+        // The bridge's port forwards once its carrier is known.
+        tap.send(&up)?;
+        let seen = host.receive(Duration::from_millis(50))?;
+        Ok(seen.is_some_and(|seen| seen.data == up && !seen.outgoing))
+    })
+    .unwrap();
+    host.send(&down).unwrap();
+    let (_, seen) = tap
+        .expect("the other way", SOON, |seen| seen[..] == down[..])
+        .unwrap();
+    assert_eq!(seen.len(), 60);
+    assert!(
+        tap.expect("nothing", Duration::from_millis(20), |seen| seen
+            == b"never")
+            .is_err()
+    );
+}
+
+#[test]
+fn pump_carries_tcp_with_and_without_offloads() {
+    lab::require_root!();
+    let pod = Pod::builder("pump")
+        .addresses(&[])
+        .routes(&[])
+        .build()
+        .unwrap();
+    let _binding = BridgeBinding::wire_only(&pod, "tap0").unwrap();
+    let mut server = lab::cmd::command(&["iperf3", "-s"]).unwrap();
+    let _server = pod
+        .node
+        .spawn(server.stdout(std::process::Stdio::null()))
+        .unwrap();
+    for offloads in [Offloads::Virtio, Offloads::None] {
+        let guest = Guest::with_offloads(&pod, "tap0", &pod.mac, offloads).unwrap();
+        guest.configure("10.244.1.5/24", None).unwrap();
+        for way in [&["-t", "1"][..], &["-t", "1", "-R"][..]] {
+            let line = [&["iperf3", "-J", "-c", "10.244.1.1"], way].concat();
+            let report: serde_json::Value =
+                serde_json::from_str(&guest.exec(&line).unwrap()).unwrap();
+            let rate = report["end"]["sum_received"]["bits_per_second"]
+                .as_f64()
+                .unwrap();
+            println!("{offloads:?} {way:?}: {:.0} Mbit/s", rate / 1e6);
+            assert!(rate > 5e7, "{rate} bit/s");
+        }
+    }
+}
+
+#[test]
+fn pods_of_other_layouts() {
+    lab::require_root!();
+    let pod = Pod::builder("layout")
+        .mtu(1450)
+        .addresses(&["192.168.7.9/32", "fd00:7::9/128"])
+        .routes(&[
+            "169.254.1.1 dev eth0 scope link",
+            "default via 169.254.1.1",
+            "fe80::1 dev eth0",
+            "default via fe80::1 dev eth0",
+        ])
+        .node_addresses(&[])
+        .node_routes(&["192.168.7.9 dev {dev}", "fd00:7::9 dev {dev}"])
+        .resolv_conf(None)
+        .build()
+        .unwrap();
+    let text = pod.fingerprint().unwrap();
+    for part in [
+        "mtu 1450",
+        "192.168.7.9/32",
+        "default via 169.254.1.1",
+        "fd00:7::9",
+        "default via fe80::1",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert_eq!(text, pod.fingerprint().unwrap());
+}
+
+#[test]
+fn a_machine_with_two_queues() {
+    lab::require_root!();
+    let pod = Pod::new("queues").unwrap();
+    pod.namespace
+        .ip(&[
+            "tuntap",
+            "add",
+            "tap0",
+            "mode",
+            "tap",
+            "vnet_hdr",
+            "multi_queue",
+        ])
+        .unwrap();
+    drop(TapPort::open(&pod.namespace, "tap0", Offloads::Virtio).unwrap());
+    let config = VmConfig {
+        queues: 2,
+        ..VmConfig::new("tap0", &pod.mac)
+    };
+    let mut vm = Vm::boot(&pod.namespace, &config).unwrap();
+    let text = vm
+        .run("ls -d /sys/class/net/eth0/queues/rx-*", SOON)
+        .unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
 }

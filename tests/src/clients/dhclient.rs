@@ -1,6 +1,6 @@
 //! ISC's client. It renews by the clock alone, so a test that wants a renewal gives it short times at the start.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -30,9 +30,10 @@ impl Program for Dhclient {
     fn command(&self, jail: &Jail, nic: &str, options: &ClientOptions) -> Result<Vec<String>> {
         let mut config = fs::read_to_string(CONFIG).with_context(|| format!("reading {CONFIG}"))?;
         if let Some((renew, rebind)) = options.times {
-            config.push_str(&format!(
-                "\nsupersede dhcp-renewal-time {renew};\nsupersede dhcp-rebinding-time {rebind};\n"
-            ));
+            writeln!(
+                config,
+                "\nsupersede dhcp-renewal-time {renew};\nsupersede dhcp-rebinding-time {rebind};"
+            )?;
         }
         fs::write(jail.path("dhclient.conf"), config)?;
         let config = jail.path("dhclient.conf").display().to_string();

@@ -68,16 +68,13 @@ impl Jail {
 
     /// Starts the client in a network namespace.
     pub(super) fn spawn(&self, namespace: &Namespace, line: &[String]) -> Result<Running> {
-        let mut setup = String::from("set -e\n");
-        for folder in self.private {
-            setup.push_str(&format!("mount -t tmpfs -o mode=755 lab '{folder}'\n"));
-        }
-        setup.push_str(&format!(
-            "mount --bind '{}' /etc/resolv.conf\n",
-            self.path("resolv.conf").display()
-        ));
+        let mount = |folder: &&str| format!("mount -t tmpfs -o mode=755 lab '{folder}'\n");
+        let mounts: String = self.private.iter().map(mount).collect();
+        let resolv_conf = self.path("resolv.conf").display().to_string();
         // Clients take a host name from DHCP only if there is none worth keeping.
-        setup.push_str("hostname localhost\nexec \"$@\"\n");
+        let setup = format!(
+            "set -e\n{mounts}mount --bind '{resolv_conf}' /etc/resolv.conf\nhostname localhost\nexec \"$@\"\n"
+        );
         let mut words = ["unshare", "--mount", "--uts", "sh", "-c", &setup, "client"]
             .map(str::to_owned)
             .to_vec();
@@ -93,14 +90,6 @@ impl Jail {
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         );
         namespace.spawn(&mut command)
-    }
-
-    /// Runs a command in the namespaces of the client, whose process is `pid`.
-    pub(super) fn beside(&self, namespace: &Namespace, pid: i32, line: &[&str]) -> Result<String> {
-        let pid = pid.to_string();
-        let mut words = vec!["nsenter", "--target", &pid, "--mount", "--uts"];
-        words.extend_from_slice(line);
-        namespace.exec(&words)
     }
 
     pub(super) fn events(&self) -> Result<Vec<Event>> {
