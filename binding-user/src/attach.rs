@@ -91,12 +91,7 @@ fn check_not_bound(environment: &Environment, request: &AttachRequest, netns: &N
     Ok(())
 }
 
-async fn carry_out(
-    environment: &Environment,
-    journal: &mut Journal,
-    netns: &Netns,
-    pins: &Pins,
-) -> Result<()> {
+async fn carry_out(environment: &Environment, journal: &mut Journal, netns: &Netns, pins: &Pins) -> Result<()> {
     let netlink = Netlink::open(netns)?;
     let tap = prepare_tap(journal, &netlink, netns).await?;
     journal.tap.ifindex = Some(tap);
@@ -127,9 +122,9 @@ async fn prepare_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Res
         tap::create(netlink, netns, &spec).await?;
     }
     let nic = netlink.nic(&record.name).await?;
-    let ifindex = nic.map(|nic| nic.ifindex).ok_or_else(|| {
-        Error::new(format!("use the tap {}", record.name), "it vanished while it was being prepared")
-    })?;
+    let ifindex = nic
+        .map(|nic| nic.ifindex)
+        .ok_or_else(|| Error::new(format!("use the tap {}", record.name), "it vanished while it was being prepared"))?;
     sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
     netlink.set_arp(ifindex, false).await?;
     if record.before.is_none() {

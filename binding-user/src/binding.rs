@@ -80,10 +80,9 @@ impl Serialize for State {
 /// The first thing that is not as it should be.
 async fn missing(environment: &Environment, journal: &Journal, netns: &Netns) -> crate::Result<Option<String>> {
     let netlink = Netlink::open(netns)?;
-    for (what, name, ifindex) in [
-        ("pod NIC", &journal.nic.name, Some(journal.nic.ifindex)),
-        ("tap", &journal.tap.name, journal.tap.ifindex),
-    ] {
+    for (what, name, ifindex) in
+        [("pod NIC", &journal.nic.name, Some(journal.nic.ifindex)), ("tap", &journal.tap.name, journal.tap.ifindex)]
+    {
         match netlink.nic(name).await? {
             None => return Ok(Some(format!("the {what} {name} is gone"))),
             Some(nic) if Some(nic.ifindex) != ifindex => {

@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn lists_repeat_or_take_commas() {
-        let cli = Cli::parse_from(["tapwire", "attach", "--netns", "a", "--dns", "10.0.0.1,10.0.0.2", "--dns", "10.0.0.3"]);
+        let cli =
+            Cli::parse_from(["tapwire", "attach", "--netns", "a", "--dns", "10.0.0.1,10.0.0.2", "--dns", "10.0.0.3"]);
         let Command::Attach(attach) = cli.command else { panic!("not attach") };
         assert_eq!(attach.lease.dns.len(), 3);
     }

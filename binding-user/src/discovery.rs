@@ -2,14 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{
-    cli::Discover,
-    discover::discover,
-    error::Result,
-    facts::Facts,
-    lease::Lease,
-    netns::Netns,
-};
+use crate::{cli::Discover, discover::discover, error::Result, facts::Facts, lease::Lease, netns::Netns};
 
 /// The lease and the NIC facts that attach would use.
 #[derive(Clone, Debug, Serialize)]

@@ -184,7 +184,9 @@ fn mtu(facts: &Facts, options: &LeaseOptions) -> Result<u32> {
     match options.mtu {
         Some(mtu) if mtu > limit => Err(Error::new("set the guest's MTU", format!("{mtu} is over the NIC's {limit}"))
             .with_hint(format!("choose --mtu {limit} or less"))),
-        Some(mtu) if mtu < 68 => Err(Error::new("set the guest's MTU", format!("{mtu} is under the least of IPv4, 68"))),
+        Some(mtu) if mtu < 68 => {
+            Err(Error::new("set the guest's MTU", format!("{mtu} is under the least of IPv4, 68")))
+        }
         Some(mtu) => Ok(mtu),
         None => Ok(route.map_or(limit, |mtu| mtu.min(limit))),
     }

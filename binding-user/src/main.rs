@@ -46,7 +46,9 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Detach(arguments) => {
             detach(&environment, arguments.name()).await?;
             let name = arguments.name();
-            print(arguments.output, &serde_json::json!({ "version": 1, "detached": name }), |_| format!("detached {name}"))
+            print(arguments.output, &serde_json::json!({ "version": 1, "detached": name }), |_| {
+                format!("detached {name}")
+            })
         }
         Command::List(output) => list(&environment, output).await,
         Command::Show(arguments) => {

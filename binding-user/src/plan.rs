@@ -211,8 +211,11 @@ async fn without_clsact(
             None => devices.push(name.clone()),
             Some("clsact") => {}
             Some(other) if hooks.iter().any(|hook| hook.device == *name) => {
-                return Err(Error::new(format!("add the clsact qdisc to {name}"), format!("an {other} qdisc is there"))
-                    .with_hint(format!("tc qdisc del dev {name} {other}, if nobody needs it")));
+                return Err(Error::new(
+                    format!("add the clsact qdisc to {name}"),
+                    format!("an {other} qdisc is there"),
+                )
+                .with_hint(format!("tc qdisc del dev {name} {other}, if nobody needs it")));
             }
             Some(_) => {}
         }

@@ -95,8 +95,11 @@ pub fn check_name(name: &str) -> Result<()> {
     if (1..=63).contains(&name.len()) && name.chars().all(fits) && !name.starts_with(['.', '-']) {
         return Ok(());
     }
-    Err(Error::new(format!("name the binding {name:?}"), "a name is 1 to 63 letters, digits, dots, dashes, underscores")
-        .with_hint("give it a name with --name"))
+    Err(Error::new(
+        format!("name the binding {name:?}"),
+        "a name is 1 to 63 letters, digits, dots, dashes, underscores",
+    )
+    .with_hint("give it a name with --name"))
 }
 
 #[cfg(test)]

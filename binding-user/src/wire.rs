@@ -64,6 +64,7 @@ pub struct Wire {
 
 impl MacMode {
     /// What `auto` means for this NIC.
+    #[must_use]
     pub fn decide(self, nic: &Nic) -> Self {
         match self {
             // Devices such as a macvlan or an SR-IOV function take frames for their own MAC only, and that must stay the
@@ -100,7 +101,9 @@ fn obstacle(host_side: &HostSide) -> Option<String> {
     match host_side {
         HostSide::NotVeth => Some("the pod NIC is not a veth".to_owned()),
         HostSide::SameNamespace => Some("the other end of the veth is in the same namespace".to_owned()),
-        HostSide::NotFound { why } => Some(format!("the host side was not found ({why}); --node-netns tells where it is")),
+        HostSide::NotFound { why } => {
+            Some(format!("the host side was not found ({why}); --node-netns tells where it is"))
+        }
         HostSide::Seen { nic, tc_programs, tcx_programs, xdp, .. } => {
             let name = &nic.name;
             if !nic.up {

@@ -39,7 +39,8 @@ pub fn kill_after(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<F
     let hold = format!("inject={CHANGES}:delay_exit={HOLD}");
     let runner = ["strace", "-f", "-qq", "-e", &trace, "-e", "signal=none", "-e", &hold];
     let mut command: Command = tapwire.under(&runner, arguments);
-    let mut child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("run strace")?;
+    let mut child =
+        command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("run strace")?;
     let group = Pid::from_raw(i32::try_from(child.id())?);
     let lines = BufReader::new(child.stderr.take().context("strace has no output")?);
     // One line a call; a call that another thread interrupts takes a second line when it goes on.

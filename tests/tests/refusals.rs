@@ -1,4 +1,5 @@
 //! What attach refuses, it refuses in one line with a remedy, and nothing is changed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use lab::{Namespace, Pod, Tapwire, fingerprint, tapwire::Refusal};
 
@@ -34,7 +35,8 @@ impl Lab {
 
     /// Attach with these options is refused, for this reason, and changes nothing.
     fn assert_refused(&self, options: &[&str], why: &str) -> Refusal {
-        let base = ["attach", "--netns", self.pod.namespace.name(), "--node-netns", self.pod.node.name(), "--name", "no"];
+        let base =
+            ["attach", "--netns", self.pod.namespace.name(), "--node-netns", self.pod.node.name(), "--name", "no"];
         let refusal = self.tapwire.refusal(&[&base, options].concat()).unwrap();
         assert!(refusal.error.contains(why), "{options:?}: {}", refusal.error);
         self.assert_unchanged();

@@ -1,4 +1,5 @@
 //! Attach and detach are transactions: killed at any point, they leave what the next command completes or undoes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::cell::Cell;
 
@@ -90,7 +91,8 @@ fn attach_completes_whatever_a_killed_attach_left() {
     lab::require_root!();
     let lab = Lab::new("redo");
     walk(&lab, &["--hook", "clsact"], |when| {
-        let report = lab.tapwire.attach(&lab.pod, NAME, &["--hook", "clsact"]).unwrap_or_else(|e| panic!("{when}: {e}"));
+        let report =
+            lab.tapwire.attach(&lab.pod, NAME, &["--hook", "clsact"]).unwrap_or_else(|e| panic!("{when}: {e}"));
         assert_eq!(report["state"], "ready", "{when}");
         assert_eq!(report["nic"]["original_mac"], lab.pod.mac.as_str(), "{when}");
         assert_eq!(report["lease"]["address"], "10.244.1.5/24", "{when}");

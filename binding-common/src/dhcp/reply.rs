@@ -56,13 +56,7 @@ pub struct Destination {
 ///
 /// The checksums are whole, not offloaded: a client that reads raw frames would see a partial one.
 #[inline(always)]
-pub fn stamp(
-    head: &mut [u8; HEAD],
-    (ip_sum, udp_sum): (u32, u32),
-    request: &Request,
-    reply: Reply,
-    to: &Destination,
-) {
+pub fn stamp(head: &mut [u8; HEAD], (ip_sum, udp_sum): (u32, u32), request: &Request, reply: Reply, to: &Destination) {
     // Only an ACK repeats the client's address (RFC 2131, table 3).
     let ciaddr = match reply {
         Reply::Ack | Reply::Inform => request.ciaddr,

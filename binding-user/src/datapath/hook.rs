@@ -74,7 +74,10 @@ impl Hook {
             HookKind::Clsact => {
                 add_clsact(&self.device)?;
                 let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-                let link = self.link(program, TcAttachOptions::Netlink(options)).map_err(|error| chain(&error)).context(what)?;
+                let link = self
+                    .link(program, TcAttachOptions::Netlink(options))
+                    .map_err(|error| chain(&error))
+                    .context(what)?;
                 #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
                 mem::forget(link);
             }

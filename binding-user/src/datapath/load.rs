@@ -114,4 +114,3 @@ fn refused(name: &str, error: &ProgramError) -> Error {
     Error::new(format!("load the program {name}"), why)
         .with_hint("the kernel lacks what this program needs; tapwire runs on 5.10 and later")
 }
-

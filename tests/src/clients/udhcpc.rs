@@ -23,9 +23,7 @@ impl Program for Udhcpc {
 
     fn command(&self, jail: &Jail, nic: &str, options: &ClientOptions) -> Result<Vec<String>> {
         let script = jail.wrapper().display().to_string();
-        let mut line: Vec<String> = ["udhcpc", "-f", "-t", "10", "-T", "1", "-s", &script]
-            .map(str::to_owned)
-            .to_vec();
+        let mut line: Vec<String> = ["udhcpc", "-f", "-t", "10", "-T", "1", "-s", &script].map(str::to_owned).to_vec();
         // By default it asks neither for the MTU nor for routes.
         line.extend(["-O", "mtu", "-O", "staticroutes", "-O", "search"].map(str::to_owned));
         line.extend(options.arguments.iter().cloned());
@@ -57,11 +55,9 @@ impl Program for Udhcpc {
         let before = client.leases()?;
         client.without_unicast(|| {
             client.process.signal(Signal::SIGUSR1)?;
-            crate::wait::wait_until(
-                "udhcpc to rebind",
-                std::time::Duration::from_secs(20),
-                || Ok(client.leases()? > before),
-            )
+            crate::wait::wait_until("udhcpc to rebind", std::time::Duration::from_secs(20), || {
+                Ok(client.leases()? > before)
+            })
         })
     }
 

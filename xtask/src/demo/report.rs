@@ -18,10 +18,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            watched: std::io::stdout().is_terminal(),
-        }
+        Self { start: Instant::now(), watched: std::io::stdout().is_terminal() }
     }
 
     /// One thing that was done or seen.
@@ -30,12 +27,7 @@ impl Report {
     }
 
     /// Does something long, with a bar that fills in the time it usually takes.
-    pub(super) fn long<T>(
-        &self,
-        what: &str,
-        usual: Duration,
-        work: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
+    pub(super) fn long<T>(&self, what: &str, usual: Duration, work: impl FnOnce() -> Result<T>) -> Result<T> {
         self.step(what);
         if !self.watched {
             return work().with_context(|| what.to_owned());
@@ -47,13 +39,8 @@ impl Report {
             let bar = &bar;
             scope.spawn(move || {
                 let begin = Instant::now();
-                while matches!(
-                    waits.recv_timeout(Duration::from_millis(100)),
-                    Err(RecvTimeoutError::Timeout)
-                ) {
-                    bar.set_position(
-                        u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    );
+                while matches!(waits.recv_timeout(Duration::from_millis(100)), Err(RecvTimeoutError::Timeout)) {
+                    bar.set_position(u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX));
                 }
             });
             let result = work();

@@ -26,41 +26,28 @@ pub(super) struct Tapwire {
 
 impl Tapwire {
     pub(super) fn new(binary: &Path) -> Result<Self> {
-        let binary = binary
-            .canonicalize()
-            .with_context(|| format!("no tapwire binary at {}", binary.display()))?;
+        let binary = binary.canonicalize().with_context(|| format!("no tapwire binary at {}", binary.display()))?;
         Ok(Self { binary })
     }
 
     fn call(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.binary);
-        command
-            .args(arguments)
-            .env("TAPWIRE_STATE_DIR", STATE)
-            .env("TAPWIRE_BPFFS", BPFFS);
-        let output = command
-            .output()
-            .with_context(|| format!("running {}", self.binary.display()))?;
+        command.args(arguments).env("TAPWIRE_STATE_DIR", STATE).env("TAPWIRE_BPFFS", BPFFS);
+        let output = command.output().with_context(|| format!("running {}", self.binary.display()))?;
         if !output.status.success() {
             // One line: the error and its hint say all, and the usage that may follow is for people at a prompt.
             let said = String::from_utf8_lossy(&output.stderr);
-            let lines = said
-                .lines()
-                .filter(|line| line.starts_with("error:") || line.starts_with("hint:"));
+            let lines = said.lines().filter(|line| line.starts_with("error:") || line.starts_with("hint:"));
             let why = lines.collect::<Vec<_>>().join("; ");
-            bail!(
-                "tapwire {} failed ({}): {why}",
-                arguments.join(" "),
-                output.status
-            );
+            bail!("tapwire {} failed ({}): {why}", arguments.join(" "), output.status);
         }
         String::from_utf8(output.stdout).context("tapwire wrote what is no text")
     }
 
     fn json(&self, arguments: &[&str]) -> Result<Binding> {
         let text = self.call(arguments)?;
-        let value = serde_json::from_str(&text)
-            .with_context(|| format!("reading what tapwire {} says", arguments[0]))?;
+        let value =
+            serde_json::from_str(&text).with_context(|| format!("reading what tapwire {} says", arguments[0]))?;
         Ok(Binding(value))
     }
 
@@ -70,27 +57,12 @@ impl Tapwire {
 
     pub(super) fn attach(&self, pod: &Pod) -> Result<Binding> {
         let (netns, node) = (pod.namespace.name(), pod.node.name());
-        let place = [
-            "--netns",
-            netns,
-            "--node-netns",
-            node,
-            "--nic",
-            NIC,
-            "--tap",
-            TAP,
-            "--name",
-            NAME,
-        ];
+        let place = ["--netns", netns, "--node-netns", node, "--nic", NIC, "--tap", TAP, "--name", NAME];
         let mut line = vec!["attach"];
         line.extend(place);
         line.extend(["-o", "json"]);
         let binding = self.json(&line)?;
-        ensure!(
-            binding.state()? == "ready",
-            "attach left the binding {}",
-            binding.state()?
-        );
+        ensure!(binding.state()? == "ready", "attach left the binding {}", binding.state()?);
         Ok(binding)
     }
 
@@ -109,16 +81,11 @@ impl Tapwire {
 
     /// Looks until request and ack have both grown since `before`: a renewal takes the guest a moment.
     pub(super) fn show_until_counted(&self, before: &Binding) -> Result<Binding> {
-        wait_for(
-            "the counters of DHCP requests and acks to grow",
-            Duration::from_secs(20),
-            || {
-                let now = self.show()?;
-                let grown = now.dhcp("request")? > before.dhcp("request")?
-                    && now.dhcp("ack")? > before.dhcp("ack")?;
-                Ok(grown.then_some(now))
-            },
-        )
+        wait_for("the counters of DHCP requests and acks to grow", Duration::from_secs(20), || {
+            let now = self.show()?;
+            let grown = now.dhcp("request")? > before.dhcp("request")? && now.dhcp("ack")? > before.dhcp("ack")?;
+            Ok(grown.then_some(now))
+        })
     }
 
     /// Processes that run the binary, by what /proc says.
@@ -130,10 +97,7 @@ impl Tapwire {
             let Ok(target) = fs::read_link(entry.path().join("exe")) else {
                 continue;
             };
-            let name = target
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
+            let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             // A binary that was replaced since shows as "tapwire (deleted)".
             if target == self.binary || name.trim_end_matches(" (deleted)") == "tapwire" {
                 found.push(entry.file_name().to_string_lossy().into_owned());
@@ -178,16 +142,11 @@ impl Binding {
     pub(super) fn wire(&self) -> Result<String> {
         let (hook, mode) = (self.text("/wire/hook")?, self.text("/wire/mac_mode")?);
         let (to_network, to_guest) = (self.text("/wire/to_network")?, self.text("/wire/to_guest")?);
-        Ok(format!(
-            "hook {hook}, to-network by {to_network}, to-guest by {to_guest}, MAC mode {mode}"
-        ))
+        Ok(format!("hook {hook}, to-network by {to_network}, to-guest by {to_guest}, MAC mode {mode}"))
     }
 
     pub(super) fn dhcp(&self, message: &str) -> Result<u64> {
         let path = format!("/counters/dhcp/{message}");
-        self.0
-            .pointer(&path)
-            .and_then(Value::as_u64)
-            .with_context(|| format!("tapwire's JSON has no number at {path}"))
+        self.0.pointer(&path).and_then(Value::as_u64).with_context(|| format!("tapwire's JSON has no number at {path}"))
     }
 }
