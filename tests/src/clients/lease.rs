@@ -96,10 +96,12 @@ impl LeaseSeen {
             routes.sort_unstable();
             Ok(routes)
         };
-        self.routes = if self.router.is_some() || self.classless.is_some() {
+        let (router, classless) = (self.router.is_some(), self.classless.is_some());
+        // The connected route is the kernel's; without a router those of option 121 are all on the link.
+        let of_lease = |route: &String| if router { route.contains("via") } else { !route.contains("proto kernel") };
+        self.routes = if router || classless {
             wait_for("the lease's routes", Duration::from_secs(5), || {
-                Ok(Some(routes()?)
-                    .filter(|routes| routes.iter().any(|route| route.contains("via"))))
+                Ok(Some(routes()?).filter(|routes| routes.iter().any(of_lease)))
             })?
         } else {
             routes()?
