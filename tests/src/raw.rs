@@ -23,7 +23,8 @@ use crate::{
 fn readable(fd: impl std::os::fd::AsFd, end: Instant) -> Result<bool> {
     let left = end.saturating_duration_since(Instant::now());
     // Rounded up, or the last millisecond would be spent in a busy loop.
-    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    let timeout =
+        PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     let mut ready = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut ready, timeout).context("waiting for a frame")? > 0)
 }
@@ -37,7 +38,9 @@ pub struct TapPort {
 impl TapPort {
     /// Opens a tap that is there already.
     pub fn open(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
-        Ok(Self { tap: TapFile::open(namespace, tap, offloads)? })
+        Ok(Self {
+            tap: TapFile::open(namespace, tap, offloads)?,
+        })
     }
 
     /// Sends a frame with an empty header: complete, nothing to segment.
@@ -49,7 +52,11 @@ impl TapPort {
     pub fn send_with(&self, header: VnetHeader, frame: &[u8]) -> Result<()> {
         let mut data = header.to_bytes().to_vec();
         data.extend_from_slice(frame);
-        ensure!(self.tap.write(&data), "the tap did not take a frame of {} bytes (is it up?)", frame.len());
+        ensure!(
+            self.tap.write(&data),
+            "the tap did not take a frame of {} bytes (is it up?)",
+            frame.len()
+        );
         Ok(())
     }
 
@@ -78,12 +85,17 @@ impl TapPort {
         mut wanted: impl FnMut(&[u8]) -> bool,
     ) -> Result<(VnetHeader, Vec<u8>)> {
         let end = Instant::now() + within;
-        while let Some((header, frame)) = self.receive(end.saturating_duration_since(Instant::now()))? {
+        while let Some((header, frame)) =
+            self.receive(end.saturating_duration_since(Instant::now()))?
+        {
             if wanted(&frame) {
                 return Ok((header, frame));
             }
         }
-        bail!("waited {:.1} s in vain at the tap for {what}", within.as_secs_f64())
+        bail!(
+            "waited {:.1} s in vain at the tap for {what}",
+            within.as_secs_f64()
+        )
     }
 
     /// Throws away what is waiting.
@@ -100,11 +112,17 @@ impl TapPort {
 /// A frame that a [`RawPort`] saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The frame, from its destination MAC on. A VLAN tag that the kernel keeps beside the frame is not in it.
+    /// The frame, from its destination MAC on, with its VLAN tag where the sender put it: the kernel keeps the outermost
+    /// one beside the frame, and here it is back.
     pub data: Vec<u8>,
+    /// Octets before the tag was put back, as the programs count them.
+    pub untagged: usize,
     /// Whether the link's own namespace sent it, rather than received it.
     pub outgoing: bool,
 }
+
+/// Octets that may wait to be read, the kernel's own included.
+const BUFFER: c_int = 32 << 20;
 
 /// A packet socket on a link: sees all frames, in both directions, and can send.
 #[derive(Debug)]
@@ -116,7 +134,8 @@ impl RawPort {
     /// Opens a link of a namespace.
     pub fn open(namespace: &Namespace, link: &str) -> Result<Self> {
         namespace.run(|| {
-            let index = if_nametoindex(link).with_context(|| format!("no link {link} in {}", namespace.name()))?;
+            let index = if_nametoindex(link)
+                .with_context(|| format!("no link {link} in {}", namespace.name()))?;
             let protocol = u16::try_from(libc::ETH_P_ALL)?.to_be();
             let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
             // SAFETY: no pointer is passed.
@@ -124,6 +143,9 @@ impl RawPort {
             let fd = Errno::result(fd).context("opening a packet socket")?;
             // SAFETY: the descriptor is new and nobody else's.
             let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+            set(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+            // Tests that nothing leaves look at the end: nothing may be lost until then.
+            set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER)?;
             bind(&socket, index, protocol).with_context(|| format!("binding to {link}"))?;
             Ok(Self { socket })
         })
@@ -131,8 +153,12 @@ impl RawPort {
 
     /// Sends a frame out of the link.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let size = send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).context("sending a frame")?;
-        ensure!(size == frame.len(), "only {size} bytes of a frame were sent");
+        let size =
+            send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).context("sending a frame")?;
+        ensure!(
+            size == frame.len(),
+            "only {size} bytes of a frame were sent"
+        );
         Ok(())
     }
 
@@ -150,14 +176,22 @@ impl RawPort {
     }
 
     /// The next frame that `wanted` accepts; others are passed over.
-    pub fn expect(&self, what: &str, within: Duration, mut wanted: impl FnMut(&Seen) -> bool) -> Result<Seen> {
+    pub fn expect(
+        &self,
+        what: &str,
+        within: Duration,
+        mut wanted: impl FnMut(&Seen) -> bool,
+    ) -> Result<Seen> {
         let end = Instant::now() + within;
         while let Some(seen) = self.receive(end.saturating_duration_since(Instant::now()))? {
             if wanted(&seen) {
                 return Ok(seen);
             }
         }
-        bail!("waited {:.1} s in vain on the link for {what}", within.as_secs_f64())
+        bail!(
+            "waited {:.1} s in vain on the link for {what}",
+            within.as_secs_f64()
+        )
     }
 
     /// All frames that come in that time: for tests that nothing leaves.
@@ -174,29 +208,59 @@ impl RawPort {
         let mut buffer = vec![0; FRAME_MAX];
         // SAFETY: an address is plain data, for which all zero is a value.
         let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        let mut size = address_size();
-        let fd = self.socket.as_raw_fd();
-        // SAFETY: buffer and address are live and as long as is said.
-        let received = unsafe {
-            libc::recvfrom(
-                fd,
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                libc::MSG_DONTWAIT,
-                (&raw mut from).cast(),
-                &raw mut size,
-            )
-        };
+        // Room, and alignment, for one control message with a `tpacket_auxdata`.
+        let mut control = [0_u64; 8];
+        let mut into = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: as above.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_name = (&raw mut from).cast();
+        message.msg_namelen = address_size();
+        message.msg_iov = &raw mut into;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control);
+        // SAFETY: all that the header points to is live and as long as it says.
+        let received = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
         match Errno::result(received) {
             Ok(received) => {
-                buffer.truncate(usize::try_from(received)?);
-                Ok(Some(Seen { data: buffer, outgoing: from.sll_pkttype == libc::PACKET_OUTGOING }))
+                let untagged = usize::try_from(received)?;
+                buffer.truncate(untagged);
+                if let Some(tag) = tag_beside(&message) {
+                    buffer.splice(12..12, tag);
+                }
+                Ok(Some(Seen { data: buffer, untagged, outgoing: from.sll_pkttype == libc::PACKET_OUTGOING }))
             }
             // ENETDOWN comes once when the link goes down; frames may come again.
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => Ok(None),
             Err(error) => Err(error).context("receiving a frame"),
         }
     }
+}
+
+/// The VLAN tag that came beside a frame: type and TCI, as they stand on the wire.
+fn tag_beside(message: &libc::msghdr) -> Option<[u8; 4]> {
+    // SAFETY: the kernel filled the control buffer in, and its size.
+    let header = unsafe { libc::CMSG_FIRSTHDR(message).as_ref() }?;
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+        return None;
+    }
+    // SAFETY: a message of this type holds one; it need not be aligned.
+    let data = unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
+    if data.tp_status & libc::TP_STATUS_VLAN_VALID == 0 {
+        return None;
+    }
+    let [type0, type1] = data.tp_vlan_tpid.to_be_bytes();
+    let [tci0, tci1] = data.tp_vlan_tci.to_be_bytes();
+    Some([type0, type1, tci0, tci1])
+}
+
+/// Sets an integer option of a socket.
+fn set(socket: &OwnedFd, level: c_int, option: c_int, value: c_int) -> Result<()> {
+    let size = libc::socklen_t::try_from(size_of::<c_int>())?;
+    // SAFETY: the value is live and as long as is said.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
+    Errno::result(result).with_context(|| format!("setting option {option} of a packet socket"))?;
+    Ok(())
 }
 
 fn address_size() -> libc::socklen_t {
@@ -211,7 +275,13 @@ fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
     address.sll_protocol = protocol;
     address.sll_ifindex = c_int::try_from(index)?;
     // SAFETY: the address is live and as long as is said.
-    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), address_size()) };
+    let result = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            address_size(),
+        )
+    };
     Errno::result(result)?;
     Ok(())
 }

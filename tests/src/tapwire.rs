@@ -44,6 +44,31 @@ impl Tapwire {
         Ok(Self { binary: binary.to_owned(), state: TempDir::with_prefix("twt-")?, pins })
     }
 
+    /// [`new`](Self::new), with a copy of the binary that nobody else runs: [`processes`](Self::processes) wants one.
+    pub fn private() -> Result<Self> {
+        let mut tapwire = Self::new()?;
+        let copy = tapwire.state.path().join("tapwire-of-this-test");
+        if fs::hard_link(&tapwire.binary, &copy).is_err() {
+            fs::copy(&tapwire.binary, &copy).with_context(|| format!("copy {}", tapwire.binary.display()))?;
+        }
+        tapwire.binary = copy;
+        Ok(tapwire)
+    }
+
+    /// Processes that run this binary.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let entry = entry?;
+            // Others have no executable, or are gone already.
+            let Ok(program) = fs::read_link(entry.path().join("exe")) else { continue };
+            if program == self.binary {
+                found.extend(entry.file_name().to_string_lossy().parse::<u32>());
+            }
+        }
+        Ok(found)
+    }
+
     /// The binary.
     pub fn binary(&self) -> &Path {
         &self.binary

@@ -139,13 +139,19 @@ fn requested(request: &Request, server: &Server) -> Result<Reply, Reason> {
 }
 
 /// Where the answer goes (4.1). A NAK is broadcast, since the client's address is what is wrong.
+///
+/// One case is not by the letter: a NAK to a renewal that was sent to this server alone goes back alone. Clients in that
+/// state (dhcpcd, `NetworkManager`, systemd-networkd) listen on a socket that is bound to their address and never hear a
+/// broadcast; they would keep the lost address until they rebind, for seven eighths of the lease. The letter is for
+/// servers that may be behind a router; this one shares the link with the client, and its unicast has just arrived.
 #[inline(always)]
 fn destination(request: &Request, server: &Server, reply: Reply) -> Destination {
     let unicast = |address, port| Destination { mac: request.source_mac, address, port };
+    let renewing = request.ciaddr != NO_ADDRESS && request.sent_to == server.identifier;
     let broadcast = Destination { mac: MacAddr::BROADCAST, address: BROADCAST_ADDRESS, port: CLIENT_PORT };
     if request.giaddr != NO_ADDRESS {
         unicast(request.giaddr, SERVER_PORT)
-    } else if reply == Reply::Nak {
+    } else if reply == Reply::Nak && !renewing {
         broadcast
     } else if request.ciaddr != NO_ADDRESS {
         unicast(request.ciaddr, CLIENT_PORT)

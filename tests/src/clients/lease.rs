@@ -17,7 +17,10 @@ pub(super) struct Event {
 impl Event {
     /// Whether the event confirms a lease.
     pub(super) fn is_lease(&self) -> bool {
-        matches!(self.reason.as_str(), "bound" | "renew" | "BOUND" | "RENEW" | "REBIND" | "REBOOT")
+        matches!(
+            self.reason.as_str(),
+            "bound" | "renew" | "BOUND" | "RENEW" | "REBIND" | "REBOOT"
+        )
     }
 }
 
@@ -62,26 +65,43 @@ impl LeaseSeen {
     /// Adds what the script made of the lease.
     pub(super) fn look(&mut self, namespace: &Namespace, nic: &str, jail: &Jail) -> Result<()> {
         // dhcpcd calls its script before it sets address and routes itself.
-        let (address, prefix) = wait_for("the lease's address on the NIC", Duration::from_secs(8), || {
-            let text = namespace.ip(&["-4", "-br", "addr", "show", "dev", nic])?;
-            Ok(text.split_whitespace().filter_map(split_prefix).find(|&(seen, _)| Some(seen) == self.address))
-        })?;
+        let (address, prefix) = wait_for(
+            "the lease's address on the NIC",
+            Duration::from_secs(8),
+            || {
+                let text = namespace.ip(&["-4", "-br", "addr", "show", "dev", nic])?;
+                Ok(text
+                    .split_whitespace()
+                    .filter_map(split_prefix)
+                    .find(|&(seen, _)| Some(seen) == self.address))
+            },
+        )?;
         (self.address, self.prefix) = (Some(address), prefix);
         self.link_mtu = link_mtu(namespace, nic)?;
         self.resolv_conf = jail.resolv_conf()?;
-        self.dns = in_resolv_conf(&self.resolv_conf, "nameserver").filter_map(parsed).collect();
+        self.dns = in_resolv_conf(&self.resolv_conf, "nameserver")
+            .filter_map(parsed)
+            .collect();
         if self.search.is_empty() {
-            self.search = in_resolv_conf(&self.resolv_conf, "search").map(str::to_owned).collect();
+            self.search = in_resolv_conf(&self.resolv_conf, "search")
+                .map(str::to_owned)
+                .collect();
         }
         let routes = || -> Result<Vec<String>> {
-            let mut routes: Vec<_> =
-                namespace.ip(&["-4", "route"])?.lines().map(|line| line.trim().to_owned()).collect();
+            let mut routes: Vec<_> = namespace
+                .ip(&["-4", "route"])?
+                .lines()
+                .map(|line| line.trim().to_owned())
+                .collect();
             routes.sort_unstable();
             Ok(routes)
         };
-        self.routes = if self.router.is_some() || self.classless.is_some() {
+        let (router, classless) = (self.router.is_some(), self.classless.is_some());
+        // The connected route is the kernel's; without a router those of option 121 are all on the link.
+        let of_lease = |route: &String| if router { route.contains("via") } else { !route.contains("proto kernel") };
+        self.routes = if router || classless {
             wait_for("the lease's routes", Duration::from_secs(5), || {
-                Ok(Some(routes()?).filter(|routes| routes.iter().any(|route| route.contains("via"))))
+                Ok(Some(routes()?).filter(|routes| routes.iter().any(of_lease)))
             })?
         } else {
             routes()?
@@ -117,5 +137,7 @@ pub(super) fn first<T: FromStr>(told: &BTreeMap<String, String>, key: &str) -> O
 
 /// All words of a variable.
 pub(super) fn all(told: &BTreeMap<String, String>, key: &str) -> Vec<String> {
-    told.get(key).map(|text| text.split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
+    told.get(key)
+        .map(|text| text.split_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default()
 }

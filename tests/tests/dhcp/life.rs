@@ -1,0 +1,140 @@
+//! The life of a lease: taken, renewed, rebound, given back, taken again.
+
+use std::net::Ipv4Addr;
+
+use lab::{ClientKind, DhcpClient, LeaseSeen, Offloads, Pod, RawPort, Scene, scene::ping};
+
+use crate::{LATER, SOON, applies_routes, options, watch};
+
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
+
+fn assert_is_the_pods(kind: ClientKind, lease: &LeaseSeen) {
+    let has_route = |start: &str| lease.routes.iter().any(|route| route.starts_with(start));
+    assert_eq!((lease.address, lease.prefix), (Some(Ipv4Addr::new(10, 244, 1, 5)), 24));
+    assert_eq!(lease.router, Some(GATEWAY));
+    assert!(has_route("default via 10.244.1.1 "), "{:?}", lease.routes);
+    assert_eq!(has_route("10.244.0.0/16 via 10.244.1.1 "), applies_routes(kind), "{:?}", lease.routes);
+    let classless = lease.classless.as_deref().unwrap_or_default();
+    assert!(classless.contains("244") && classless.contains("10.244.1.1") || kind == ClientKind::Dhclient, "{classless}");
+    assert_eq!(lease.dns, [Ipv4Addr::new(10, 96, 0, 10)], "{}", lease.resolv_conf);
+    assert_eq!(lease.domain.as_deref(), Some("default.svc.cluster.local"));
+    assert_eq!(lease.search, ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"]);
+    assert_eq!(lease.mtu, Some(1450));
+    // dhcpcd puts it on the routes.
+    assert_eq!(lease.link_mtu, if kind == ClientKind::Dhcpcd { 1500 } else { 1450 });
+    assert_eq!(lease.server_id, Some(GATEWAY));
+    assert_eq!(lease.lease_seconds, Some(3600));
+    assert_eq!(lease.hostname.as_deref(), Some("vm-1"));
+}
+
+/// Renews and rebinds, and looks whether a request and its answer were counted, and sent as they should.
+fn keeps(scene: &Scene, client: &mut DhcpClient<'_>, kind: ClientKind) {
+    let guest = RawPort::open(&scene.guest.namespace, lab::guest::GUEST_NIC).unwrap();
+    let counts = || (scene.dhcp("request").unwrap(), scene.dhcp("ack").unwrap());
+    let before = counts();
+    assert_is_the_pods(kind, &client.renew(SOON).unwrap());
+    let between = counts();
+    assert!(between.0 > before.0 && between.1 > before.1, "{before:?}, renewed: {between:?}");
+    let renewals = watch::sent_to(&guest);
+    assert!(renewals.contains(&GATEWAY), "{renewals:?}");
+    assert!(scene.tapwire.processes().unwrap().is_empty());
+    assert_is_the_pods(kind, &client.rebind(LATER).unwrap());
+    let after = counts();
+    assert!(after.0 > between.0 && after.1 > between.1, "{between:?}, rebound: {after:?}");
+    let rebinds = watch::sent_to(&guest);
+    assert!(rebinds.contains(&Ipv4Addr::BROADCAST), "{rebinds:?}");
+}
+
+fn life_of_a_lease(kind: ClientKind, offloads: Offloads, more: &[&str]) {
+    let pod = Pod::builder("life").mtu(1450).build().unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let arguments = [&["--hostname", "vm-1", "--lease-time", "3600"], more].concat();
+    let scene = Scene::new(pod, &arguments, offloads).unwrap();
+    let nobody_is_needed = || assert!(scene.tapwire.processes().unwrap().is_empty());
+    let guest = &scene.guest.namespace;
+    nobody_is_needed();
+
+    let mut client = DhcpClient::start_with(guest, kind, options(kind)).unwrap();
+    assert_is_the_pods(kind, &client.acquire(SOON).unwrap());
+    assert!(scene.dhcp("discover").unwrap() > 0 && scene.dhcp("offer").unwrap() > 0);
+    keeps(&scene, &mut client, kind);
+    nobody_is_needed();
+    ping(guest, "10.244.1.1").unwrap();
+    ping(&scene.pod.node, "10.244.1.5").unwrap();
+
+    client.release(SOON).unwrap();
+    lab::wait::wait_until("the release", SOON, || Ok(scene.dhcp("release")? == 1)).unwrap();
+    drop(client);
+    let mut client = DhcpClient::start_with(guest, kind, options(kind)).unwrap();
+    assert_is_the_pods(kind, &client.acquire(SOON).unwrap());
+    ping(guest, "10.244.1.1").unwrap();
+    nobody_is_needed();
+
+    assert_eq!(scene.dhcp("nak").unwrap(), 0);
+    watch::assert_silent(&host);
+    scene.no_checksum_error().unwrap();
+}
+
+#[test]
+fn udhcpc_lives_on_the_lease() {
+    lab::require_root!();
+    life_of_a_lease(ClientKind::Udhcpc, Offloads::Virtio, &[]);
+}
+
+#[test]
+fn udhcpc_lives_on_the_lease_without_offloads_on_clsact() {
+    lab::require_root!();
+    life_of_a_lease(ClientKind::Udhcpc, Offloads::None, &["--hook", "clsact"]);
+}
+
+#[test]
+fn dhclient_lives_on_the_lease() {
+    lab::require_root!();
+    life_of_a_lease(ClientKind::Dhclient, Offloads::Virtio, &[]);
+}
+
+#[test]
+fn dhclient_lives_on_the_lease_without_offloads_by_redirect() {
+    lab::require_root!();
+    life_of_a_lease(ClientKind::Dhclient, Offloads::None, &["--to-network", "redirect"]);
+}
+
+#[test]
+fn dhcpcd_lives_on_the_lease() {
+    lab::require_root!();
+    life_of_a_lease(ClientKind::Dhcpcd, Offloads::None, &[]);
+}
+
+#[test]
+fn dhcpcd_lives_on_the_lease_while_the_nic_keeps_its_mac() {
+    lab::require_root!();
+    life_of_a_lease(ClientKind::Dhcpcd, Offloads::Virtio, &["--mac-mode", "keep"]);
+}
+
+/// Without a gateway the server is at an address that only the programs have.
+fn finds_the_stand_in(kind: ClientKind) {
+    let pod = Pod::builder("stand-in").routes(&[]).build().unwrap();
+    let scene = Scene::new(pod, &[], Offloads::Virtio).unwrap();
+    let stand_in = Ipv4Addr::new(169, 254, 75, 10);
+    let mut client = DhcpClient::start_with(&scene.guest.namespace, kind, options(kind)).unwrap();
+    let lease = client.acquire(SOON).unwrap();
+    assert_eq!((lease.server_id, lease.router), (Some(stand_in), None));
+    assert!(lease.routes.iter().any(|route| route.starts_with("169.254.75.10 ")), "{:?}", lease.routes);
+    let guest = RawPort::open(&scene.guest.namespace, lab::guest::GUEST_NIC).unwrap();
+    client.renew(SOON).unwrap();
+    let sent = watch::sent_to(&guest);
+    assert!(sent.contains(&stand_in), "{sent:?}");
+    assert!(scene.counter(&["arp", "replies"]).unwrap() > 0);
+}
+
+#[test]
+fn dhclient_renews_where_there_is_no_gateway() {
+    lab::require_root!();
+    finds_the_stand_in(ClientKind::Dhclient);
+}
+
+#[test]
+fn dhcpcd_renews_where_there_is_no_gateway() {
+    lab::require_root!();
+    finds_the_stand_in(ClientKind::Dhcpcd);
+}

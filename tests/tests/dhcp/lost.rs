@@ -1,0 +1,81 @@
+//! A guest that comes with an address which is no longer its own: it is told so at once, and gets the right one.
+
+use std::{fs, net::Ipv4Addr, time::Duration};
+
+use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, clients::ClientOptions, scene::ping};
+
+use crate::{SOON, options, watch};
+
+/// Gives the pod another address, as a CNI does when the pod is made anew.
+fn move_pod(pod: &Pod) -> anyhow::Result<()> {
+    pod.namespace.ip(&["addr", "flush", "dev", &pod.nic])?;
+    pod.namespace.ip(&["addr", "add", "10.244.1.6/24", "dev", &pod.nic])?;
+    pod.namespace.ip(&["route", "add", "default", "via", "10.244.1.1"])?;
+    Ok(())
+}
+
+/// A guest that lives on while its pod gets a new address renews the old one.
+fn renews_a_lost_address(kind: ClientKind) {
+    let pod = Pod::new("lost").unwrap();
+    pod.add_tap("tap0").unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let scene = Scene::new(pod, &[], Offloads::Virtio).unwrap();
+    let mut client = DhcpClient::start_with(&scene.guest.namespace, kind, options(kind)).unwrap();
+    client.acquire(SOON).unwrap();
+    scene.reattach(move_pod, &[]).unwrap();
+    let lease = client.renew(SOON).unwrap();
+    assert_eq!(lease.address, Some(Ipv4Addr::new(10, 244, 1, 6)));
+    assert!(scene.dhcp("nak").unwrap() > 0);
+    ping(&scene.guest.namespace, "10.244.1.1").unwrap();
+    watch::assert_silent(&host);
+}
+
+#[test]
+fn udhcpc_is_told_that_its_address_is_lost() {
+    lab::require_root!();
+    renews_a_lost_address(ClientKind::Udhcpc);
+}
+
+#[test]
+fn dhclient_is_told_that_its_address_is_lost() {
+    lab::require_root!();
+    renews_a_lost_address(ClientKind::Dhclient);
+}
+
+#[test]
+fn dhcpcd_is_told_that_its_address_is_lost() {
+    lab::require_root!();
+    renews_a_lost_address(ClientKind::Dhcpcd);
+}
+
+/// What dhclient would have written of a lease that is valid for years.
+const OLD_LEASE: &str = "lease {
+  interface \"eth0\";
+  fixed-address 10.9.9.9;
+  option subnet-mask 255.255.255.0;
+  option routers 10.9.9.1;
+  option dhcp-lease-time 4294967295;
+  option dhcp-message-type 5;
+  option dhcp-server-identifier 10.9.9.1;
+  renew never;
+  rebind never;
+  expire never;
+}
+";
+
+#[test]
+fn a_guest_that_boots_with_a_lost_address_gets_a_nak_and_then_its_lease() {
+    lab::require_root!();
+    let scene = Scene::new(Pod::new("reboot").unwrap(), &[], Offloads::Virtio).unwrap();
+    let folder = tempfile::Builder::new().prefix("twt-lease-").tempdir().unwrap();
+    let file = folder.path().join("leases");
+    fs::write(&file, OLD_LEASE).unwrap();
+    let arguments = vec!["-lf".to_owned(), file.display().to_string()];
+    let options = ClientOptions { arguments, times: None };
+    let mut client = DhcpClient::start_with(&scene.guest.namespace, ClientKind::Dhclient, options).unwrap();
+    let lease = client.acquire(Duration::from_secs(40)).unwrap();
+    assert_eq!(lease.address, Some(Ipv4Addr::new(10, 244, 1, 5)));
+    assert_eq!(scene.dhcp("nak").unwrap(), 1, "{}", client.log().unwrap());
+    // The NAK came before any offer.
+    assert_eq!(scene.dhcp("request").unwrap(), 2);
+}
