@@ -65,7 +65,7 @@ async fn settle(
             let other = format!("it is the binding of {} in {}", old.nic.name, old.netns_path.display());
             return Err(Error::new(format!("use the name {name}"), other).with_hint("choose another with --name"));
         }
-        State::Ready if old.request == *request => return Ok(Some(old)),
+        State::Ready if old.request.is_same_as(request) => return Ok(Some(old)),
         State::Ready => {
             return Err(Error::new(format!("attach {name} again"), "it exists, with other options")
                 .with_hint(format!("tapwire detach {name}, then attach")));

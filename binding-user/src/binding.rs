@@ -59,8 +59,8 @@ impl State {
             Err(error) => return Self::Degraded(error.to_string()),
         };
         match journal.phase {
-            Phase::Attaching => return Self::Degraded("attach was interrupted".to_owned()),
-            Phase::Detaching => return Self::Degraded("detach was interrupted".to_owned()),
+            Phase::Attaching => return Self::Degraded(format!("attach {}", under_way(environment))),
+            Phase::Detaching => return Self::Degraded(format!("detach {}", under_way(environment))),
             Phase::Ready => {}
         }
         match missing(environment, journal, &netns).await {
@@ -75,6 +75,11 @@ impl Serialize for State {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())
     }
+}
+
+/// What an unfinished phase means.
+fn under_way(environment: &Environment) -> &'static str {
+    if environment.store.is_busy() { "is at work" } else { "was interrupted" }
 }
 
 /// The first thing that is not as it should be.

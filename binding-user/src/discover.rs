@@ -1,6 +1,8 @@
 //! Reads everything of a pod NIC that a lease may be made of. It changes nothing.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
+
+use ipnet::IpNet;
 
 use crate::{
     Error, Result,
@@ -53,6 +55,8 @@ async fn read_routes(netlink: &Netlink, nic: &Nic, warnings: &mut Vec<String>) -
             }
         } else if table != rtm::RT_TABLE_MAIN {
             warnings.push(format!("the route to {dst} is in table {table}, not main; the guest is not told of it"));
+        } else if matches!((dst, route.via), (IpNet::V4(_), Some(IpAddr::V6(_)))) {
+            warnings.push(format!("the route to {dst} has an IPv6 next hop; the guest is not told of it"));
         } else if route.multipath {
             warnings.push(format!("the route to {dst} has several paths; the guest is not told of it"));
         } else {

@@ -19,7 +19,7 @@ use crate::{
     lease::Lease,
     netns::NetnsId,
     nic::Nic,
-    request::AttachRequest,
+    request::{AttachRequest, check_name},
     snapshot::Snapshot,
     wire::Wire,
 };
@@ -160,6 +160,12 @@ impl Store {
         Flock::lock(file, FlockArg::LockExclusive).map(Lock).map_err(|(_, errno)| errno).context(what)
     }
 
+    /// Whether some process is changing a binding right now.
+    pub fn is_busy(&self) -> bool {
+        let Ok(file) = File::open(self.folder.join("lock")) else { return false };
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
+    }
+
     /// The record of a binding, if there is one.
     pub fn load(&self, name: &str) -> Result<Option<Journal>> {
         let path = self.path(name);
@@ -172,6 +178,7 @@ impl Store {
 
     /// The record of a binding that must exist.
     pub fn load_existing(&self, name: &str) -> Result<Journal> {
+        check_name(name)?;
         self.load(name)?.ok_or_else(|| {
             Error::new(format!("find the binding {name}"), "there is none of this name")
                 .with_hint("`tapwire list` lists the bindings")

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     facts::{Facts, Route, RouteKind, Scope},
-    netns::NetnsSpec,
+    netns::{NetnsSpec, pod_root},
 };
 
 /// Seconds that a lease is valid unless `--lease-time` says otherwise.
@@ -77,12 +77,23 @@ pub struct LeaseOptions {
 }
 
 impl LeaseOptions {
+    /// Refuses an MTU that the NIC does not carry, in octets.
+    pub fn check_mtu(&self, nic: u32) -> Result<()> {
+        match self.mtu {
+            Some(mtu) if mtu > nic => {
+                Err(Error::new("set the guest's MTU", format!("{mtu} is over the pod NIC's {nic}"))
+                    .with_hint(format!("choose --mtu {nic} or less")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The same with the pod's host name, where the operator gave none and the pod's can be told from the node's: the
     /// namespace of a network has no name of its own, the file of a process has.
     #[must_use]
     pub fn for_pod(&self, netns: &NetnsSpec) -> Self {
         let of_process = || match netns {
-            NetnsSpec::Pid(pid) => fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).ok(),
+            NetnsSpec::Pid(pid) => fs::read_to_string(pod_root(*pid)?.join("etc/hostname")).ok(),
             _ => None,
         };
         let of_process = || of_process().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
@@ -179,17 +190,11 @@ fn ipv4_unicast(route: &Route) -> Option<LeaseRoute> {
 
 /// The NIC's MTU, or that of the default route where it is smaller: DHCP knows no MTU of a route.
 fn mtu(facts: &Facts, options: &LeaseOptions) -> Result<u32> {
-    let route = facts.routes.iter().filter(|route| route.dst.prefix_len() == 0).filter_map(|route| route.mtu).min();
-    let limit = facts.nic.mtu;
-    match options.mtu {
-        Some(mtu) if mtu > limit => Err(Error::new("set the guest's MTU", format!("{mtu} is over the NIC's {limit}"))
-            .with_hint(format!("choose --mtu {limit} or less"))),
-        Some(mtu) if mtu < 68 => {
-            Err(Error::new("set the guest's MTU", format!("{mtu} is under the least of IPv4, 68")))
-        }
-        Some(mtu) => Ok(mtu),
-        None => Ok(route.map_or(limit, |mtu| mtu.min(limit))),
-    }
+    let nic = facts.nic.mtu;
+    let default = Ipv4Net::default();
+    let route = facts.routes.iter().filter(|route| route.dst == IpNet::V4(default)).filter_map(|route| route.mtu).min();
+    options.check_mtu(nic)?;
+    Ok(options.mtu.unwrap_or_else(|| route.map_or(nic, |mtu| mtu.min(nic))))
 }
 
 #[cfg(test)]

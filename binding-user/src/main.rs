@@ -40,7 +40,7 @@ async fn run(cli: Cli) -> Result<()> {
             for warning in &journal.warnings {
                 eprintln!("warning: {warning}");
             }
-            let report = Report::of(&environment, &journal).await?;
+            let report = Report::of(&environment, &journal).await;
             print(arguments.output, &report, Report::to_text)
         }
         Command::Detach(arguments) => {
@@ -53,7 +53,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::List(output) => list(&environment, output).await,
         Command::Show(arguments) => {
             let journal = environment.store.load_existing(arguments.name())?;
-            let report = Report::of(&environment, &journal).await?;
+            let report = Report::of(&environment, &journal).await;
             print(arguments.output, &report, Report::to_text)
         }
     }
@@ -68,7 +68,7 @@ async fn list(environment: &Environment, output: Output) -> Result<()> {
     let (journals, errors) = environment.store.list()?;
     let mut reports = Vec::new();
     for journal in &journals {
-        reports.push(Report::of(environment, journal).await?);
+        reports.push(Report::of(environment, journal).await);
     }
     print(output, &reports, |reports| report::table(reports))?;
     Error::join(errors)

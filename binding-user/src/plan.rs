@@ -38,6 +38,7 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
     let netlink = Netlink::open(netns)?;
     let facts = discover(&request.netns, netns, &request.nic, request.resolv_conf.as_deref()).await?;
     check_nic(&facts.nic)?;
+    request.lease.check_mtu(facts.nic.mtu)?;
     let mut warnings = facts.warnings.clone();
     let mut lease = lease(request, &facts)?;
     let tap = tap_record(request, &facts, &netlink, netns).await?;

@@ -11,7 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, netns::NetnsSpec};
+use crate::{
+    Error, Result,
+    netns::{NetnsSpec, pod_root},
+};
 
 /// Where `ip netns exec` takes a namespace's files in /etc from.
 const NETNS_ETC: &str = "/etc/netns";
@@ -123,7 +126,7 @@ impl Resolv {
 
 fn default_path(netns: &NetnsSpec) -> Option<PathBuf> {
     match netns {
-        NetnsSpec::Pid(pid) => Some(PathBuf::from(format!("/proc/{pid}/root/etc/resolv.conf"))),
+        NetnsSpec::Pid(pid) => Some(pod_root(*pid)?.join("etc/resolv.conf")),
         NetnsSpec::Named(name) => Some([NETNS_ETC, name, "resolv.conf"].iter().collect()),
         NetnsSpec::Path(_) | NetnsSpec::Current => None,
     }

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum MacMode {
-    /// `swap` on a veth or netkit, `keep` on everything else.
+    /// `swap` on a veth, `keep` on everything else.
     #[default]
     Auto,
     /// The guest gets the NIC's MAC, the NIC a random one and no address.
@@ -69,7 +69,7 @@ impl MacMode {
         match self {
             // Devices such as a macvlan or an SR-IOV function take frames for their own MAC only, and that must stay the
             // one that the network knows.
-            Self::Auto if matches!(nic.kind.as_str(), "veth" | "netkit") => Self::Swap,
+            Self::Auto if nic.kind == "veth" => Self::Swap,
             Self::Auto => Self::Keep,
             chosen => chosen,
         }

@@ -116,7 +116,11 @@ impl Hook {
             Direction::Ingress => &tc.ingress,
             Direction::Egress => &tc.egress,
         };
-        filters.iter().any(|filter| filter.priority == PRIORITY && filter.handle == u32::from(HANDLE))
+        filters.iter().any(|filter| {
+            filter.priority == PRIORITY
+                && filter.handle == u32::from(HANDLE)
+                && filter.bpf_name.as_deref() == Some(self.program.as_str())
+        })
     }
 
     fn link(

@@ -25,7 +25,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-pub use spec::{NAMED_DIR, NetnsSpec};
+pub use spec::{NAMED_DIR, NetnsSpec, pod_root};
 
 use crate::{Context as _, Error, Result};
 

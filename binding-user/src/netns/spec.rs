@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -39,6 +40,16 @@ impl TryFrom<String> for NetnsSpec {
     fn try_from(text: String) -> Result<Self, <Self as FromStr>::Err> {
         text.parse()
     }
+}
+
+/// The root folder of a process that has one of its own. A process with the node's root, such as a QEMU that was only put
+/// into the pod's network namespace, has the node's files, and those are never the pod's.
+pub fn pod_root(pid: u32) -> Option<PathBuf> {
+    let id = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let own = id(&root.join("."))?;
+    let is_nodes = ["/.", "/proc/1/root/."].iter().any(|node| id(Path::new(node)) == Some(own));
+    (!is_nodes).then_some(root)
 }
 
 impl NetnsSpec {
