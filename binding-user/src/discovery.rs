@@ -2,7 +2,14 @@
 
 use serde::Serialize;
 
-use crate::{cli::Discover, discover::discover, error::Result, facts::Facts, lease::Lease, netns::Netns};
+use crate::{
+    cli::Discover,
+    discover::discover,
+    error::Result,
+    facts::Facts,
+    lease::{self, Lease},
+    netns::Netns,
+};
 
 /// The lease and the NIC facts that attach would use.
 #[derive(Clone, Debug, Serialize)]
@@ -21,8 +28,10 @@ impl Discovery {
     pub async fn make(arguments: &Discover) -> Result<Self> {
         let netns = Netns::open(&arguments.netns)?;
         let resolv_conf = arguments.lease.resolv_conf.as_deref();
-        let facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
+        let mut facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
         let lease = Lease::from_facts(&facts, &arguments.lease.options().for_pod(&arguments.netns))?;
+        let warnings = lease.as_ref().map(|lease| lease::warnings(&facts, lease));
+        facts.warnings.extend(warnings.into_iter().flatten());
         Ok(Self { version: 1, lease, facts })
     }
 

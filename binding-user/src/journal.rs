@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    datapath::{Hook, HookKind, bpffs::make_private_folder},
+    datapath::{Hook, bpffs::make_private_folder},
     error::{Context as _, Error, Result},
     lease::Lease,
     netns::NetnsId,
@@ -44,6 +44,9 @@ pub enum Phase {
 pub struct TapRecord {
     /// Name of the device.
     pub name: String,
+    /// The name under which attach makes the tap, before it is known by its index; `None` for a tap that was there. A
+    /// random one: what is deleted by this name can be nobody else's.
+    pub made_as: Option<String>,
     /// What an existing tap was like; `None` when attach makes it, and detach deletes it.
     pub before: Option<TapBefore>,
     /// Interface index, once it is known.
@@ -103,11 +106,6 @@ impl Journal {
     /// Whether the machine was started again since: then nothing of the binding is left.
     pub fn is_of_another_boot(&self) -> bool {
         boot_id().is_ok_and(|boot| boot != self.header.boot)
-    }
-
-    /// How the programs are attached.
-    pub fn hook_kind(&self) -> HookKind {
-        self.wire.hook
     }
 }
 

@@ -5,10 +5,7 @@
 //! the prefix would ask for its neighbours by ARP, and nobody would answer. There the guest gets a /32 and learns each
 //! route by option 121 (RFC 3442), the way to the gateway included.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use binding_common::{MacAddr, dhcp::LINK_LOCAL_SERVER};
 use ipnet::{IpNet, Ipv4Net};
@@ -17,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     facts::{Facts, Route, RouteKind, Scope},
-    netns::{NetnsSpec, pod_root},
+    netns::NetnsSpec,
+    podfile,
+    resolv::is_domain,
 };
 
 /// Seconds that a lease is valid unless `--lease-time` says otherwise.
@@ -93,10 +92,12 @@ impl LeaseOptions {
     #[must_use]
     pub fn for_pod(&self, netns: &NetnsSpec) -> Self {
         let of_process = || match netns {
-            NetnsSpec::Pid(pid) => fs::read_to_string(pod_root(*pid)?.join("etc/hostname")).ok(),
+            NetnsSpec::Pid(pid) => podfile::read(*pid, "etc/hostname"),
             _ => None,
         };
-        let of_process = || of_process().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        let first_line =
+            |text: Vec<u8>| String::from_utf8(text).ok()?.lines().next().map(|line| line.trim().to_owned());
+        let of_process = || of_process().and_then(first_line).filter(|name| is_domain(name));
         Self { hostname: self.hostname.clone().or_else(of_process), ..self.clone() }
     }
 }
@@ -104,14 +105,14 @@ impl LeaseOptions {
 impl Lease {
     /// The lease that follows from the facts; `None` when the NIC has no IPv4 address.
     pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
-        let Some(address) = facts.addresses.iter().find_map(|address| match address.address {
-            IpNet::V4(net) if address.scope == Scope::Global => Some(net),
-            _ => None,
-        }) else {
-            return Ok(None);
-        };
-        let routes: Vec<_> = facts.routes.iter().filter_map(ipv4_unicast).collect();
+        let Some(address) = global_addresses(facts).next() else { return Ok(None) };
         let connected = LeaseRoute { dst: address.trunc(), via: None };
+        let routes: Vec<_> = facts.routes.iter().filter_map(ipv4_unicast).collect();
+        // The guest has one address, so the networks of the others are not on its link.
+        let others: Vec<_> =
+            other_addresses(facts, address).map(|other| LeaseRoute { dst: other.trunc(), via: None }).collect();
+        let routes: Vec<_> =
+            routes.into_iter().filter(|route| *route == connected || !others.contains(route)).collect();
         let on_link = routes.contains(&connected);
         let gateway = routes.iter().find(|route| route.dst.prefix_len() == 0).and_then(|route| route.via);
         let server_id = gateway.unwrap_or(LINK_LOCAL_SERVER.into());
@@ -170,6 +171,33 @@ impl Lease {
         }
         ordered
     }
+}
+
+/// The addresses that a lease can be made of; the first one is taken.
+fn global_addresses(facts: &Facts) -> impl Iterator<Item = Ipv4Net> {
+    facts.addresses.iter().filter_map(|address| match address.address {
+        IpNet::V4(net) if address.scope == Scope::Global => Some(net),
+        _ => None,
+    })
+}
+
+/// The addresses that the guest is not given.
+fn other_addresses(facts: &Facts, given: Ipv4Net) -> impl Iterator<Item = Ipv4Net> {
+    global_addresses(facts).filter(move |address| *address != given)
+}
+
+/// What of the facts the lease cannot say, each as one line for the operator.
+pub fn warnings(facts: &Facts, lease: &Lease) -> Vec<String> {
+    let others = global_addresses(facts).skip(1);
+    let mut warnings: Vec<_> = others.map(|other| format!("the guest is not given the address {other}")).collect();
+    let gateway = lease.gateway.map(IpAddr::V4);
+    if facts.neighbours.iter().any(|neighbour| Some(neighbour.address) == gateway) {
+        warnings.push(
+            "the gateway is a permanent neighbour of the pod: if it answers no ARP, the guest does not reach it"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 /// A single address as a prefix.

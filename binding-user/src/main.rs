@@ -1,9 +1,12 @@
 //! `tapwire`, the binary: reads the command line, calls the library, prints.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use binding_user::{
-    Error, Result,
+    Context as _, Error, Result,
     attach::attach,
     binding::Environment,
     cli::{Cli, Command, Discover, Format, Output},
@@ -75,12 +78,14 @@ async fn list(environment: &Environment, output: Output) -> Result<()> {
 }
 
 fn print<T: Serialize>(output: Output, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
-    match output.output {
-        Format::Text => println!("{}", text(value)),
-        Format::Json => {
-            let json = serde_json::to_string_pretty(value).map_err(|error| Error::new("write JSON", error))?;
-            println!("{json}");
-        }
+    let text = match output.output {
+        Format::Text => text(value),
+        Format::Json => serde_json::to_string_pretty(value).context(|| "write JSON")?,
+    };
+    // What was to be done is done: a reader that went away, or a full disk behind it, does not undo it.
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("warning: write the output: {error}"),
+        _ => {}
     }
     Ok(())
 }

@@ -130,6 +130,7 @@ impl Report {
     /// Looks at a binding.
     pub async fn of(environment: &Environment, journal: &Journal) -> Self {
         let state = State::of(environment, journal).await;
+        let state = state.unwrap_or_else(|error| State::Degraded(error.to_string()));
         let (mac, queues) = match state {
             State::Gone => (journal.nic.mac, 0),
             _ => current(journal).await.unwrap_or((journal.nic.mac, 0)),

@@ -64,15 +64,21 @@ pub struct Wire {
 
 impl MacMode {
     /// What `auto` means for this NIC.
-    #[must_use]
-    pub fn decide(self, nic: &Nic) -> Self {
-        match self {
+    pub fn decide(self, nic: &Nic) -> Result<Self> {
+        Ok(match self {
+            Self::Swap if matches!(nic.kind.as_str(), "macvlan" | "ipvlan") => {
+                return Err(Error::new(
+                    format!("swap the MAC of {}", nic.name),
+                    format!("a {} takes frames for its own MAC only, and the guest's would be lost", nic.kind),
+                )
+                .with_hint("--mac-mode keep"));
+            }
             // Devices such as a macvlan or an SR-IOV function take frames for their own MAC only, and that must stay the
             // one that the network knows.
             Self::Auto if nic.kind == "veth" => Self::Swap,
             Self::Auto => Self::Keep,
             chosen => chosen,
-        }
+        })
     }
 }
 

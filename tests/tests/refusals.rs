@@ -174,7 +174,7 @@ fn a_kernel_that_lacks_what_is_needed() {
     assert!(said.contains("CONFIG_BPF_SYSCALL"), "{said}");
     lab.assert_unchanged();
     // What a kernel before 6.6 says to the question for TCX programs.
-    let (code, said) = attach("inject=bpf:error=EINVAL:when=1", &["--hook", "tcx", "--node-netns", "self"]);
+    let (code, said) = attach("inject=bpf:error=EINVAL", &["--hook", "tcx", "--node-netns", "self"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("it came with 6.6") && said.contains("--hook auto"), "{said}");
     lab.assert_unchanged();
@@ -201,6 +201,9 @@ fn nonsense_on_the_command_line_is_wrong_usage() {
         &["attach", "--netns", "a", "--queues", "0"],
         &["attach", "--netns", "a", "--to-network", "warp"],
         &["attach", "--netns", "a", "--guard", "on"],
+        &["attach", "--netns", "a", "--hostname", "a b;reboot"],
+        &["attach", "--netns", "a", "--dns", "127.0.0.1"],
+        &["attach", "--netns", "a", "--search", "a..b"],
         &["show"],
         &["upgrade", "--all"],
         &[],

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lab::{Pod, PodBuilder, Tapwire, fingerprint};
+use lab::{Pod, PodBuilder, Tapwire, fingerprint, tapwire::attach_arguments};
 
 fn assert_same(before: &str, after: &str, when: &str) {
     assert!(after == before, "{when}:\n{}", fingerprint::difference(before, after));
@@ -148,11 +148,79 @@ fn detach_without_the_namespace() {
 }
 
 #[test]
-fn pins_without_a_journal_do_not_stand_in_the_way() {
+fn pins_without_a_journal_are_left_alone_and_named() {
     lab::require_root!();
     let (pod, tapwire) = (Pod::new("lost").unwrap(), Tapwire::new().unwrap());
     tapwire.attach(&pod, "lost", &["--mac-mode", "keep"]).unwrap();
-    std::fs::remove_file(tapwire.state().join("lost.json")).unwrap();
-    let report = tapwire.attach(&pod, "lost", &["--mac-mode", "keep"]).unwrap();
-    assert_eq!(report["state"], "ready");
+    let journal = tapwire.state().join("lost.json");
+    let hidden = tapwire.state().join("lost.hidden");
+    std::fs::rename(&journal, &hidden).unwrap();
+    let other = Pod::new("other").unwrap();
+    let refusal = tapwire.refusal(&attach_arguments(&other, "lost")).unwrap();
+    assert!(refusal.error.contains("pins of a binding of this name"), "{}", refusal.error);
+    let refusal = tapwire.refusal(&attach_arguments(&pod, "second")).unwrap();
+    assert!(refusal.error.contains("is on it already"), "{}", refusal.error);
+    std::fs::rename(&hidden, &journal).unwrap();
+    assert_eq!(tapwire.show("lost").unwrap()["state"], "ready");
+}
+
+#[test]
+fn devices_that_were_renamed_since() {
+    lab::require_root!();
+    let (pod, tapwire) = (Pod::new("renamed").unwrap(), Tapwire::new().unwrap());
+    let before = pod.fingerprint().unwrap();
+    for hook in ["tcx", "clsact"] {
+        tapwire.attach(&pod, "renamed", &["--hook", hook]).unwrap();
+        pod.namespace.ip(&["link", "set", "eth0", "name", "net0"]).unwrap();
+        pod.namespace.ip(&["link", "set", "tap0", "name", "vm0"]).unwrap();
+        tapwire.run(&["detach", "renamed"]).unwrap();
+        assert_eq!(Pod::links(&pod.namespace).unwrap(), ["lo", "net0"], "{hook}");
+        for side in ["ingress", "egress"] {
+            let filters = pod.namespace.exec(&["tc", "filter", "show", "dev", "net0", side]).unwrap_or_default();
+            assert_eq!(filters, "", "{hook}, {side}");
+        }
+        pod.namespace.ip(&["link", "set", "net0", "name", "eth0"]).unwrap();
+        assert_same(&before, &pod.fingerprint().unwrap(), hook);
+    }
+}
+
+#[test]
+fn a_mac_that_somebody_changed_since() {
+    lab::require_root!();
+    let (pod, tapwire) = (Pod::new("mac").unwrap(), Tapwire::new().unwrap());
+    let before = pod.fingerprint().unwrap();
+    tapwire.attach(&pod, "mac", &[]).unwrap();
+    pod.namespace.ip(&["link", "set", "eth0", "address", "02:00:00:00:00:99"]).unwrap();
+    tapwire.run(&["detach", "mac"]).unwrap();
+    assert_same(&before, &pod.fingerprint().unwrap(), "MAC changed");
+}
+
+#[test]
+fn detach_with_the_bpffs_out_of_sight_changes_nothing() {
+    lab::require_root!();
+    let (pod, tapwire) = (Pod::new("hidden").unwrap(), Tapwire::new().unwrap());
+    tapwire.attach(&pod, "hidden", &["--hook", "tcx"]).unwrap();
+    let attached = pod.fingerprint().unwrap();
+    // As `ip netns exec` does: a mount namespace with another /sys.
+    let script = "mount -t sysfs sysfs /sys && exec \"$0\" detach hidden";
+    let output = tapwire.under(&["unshare", "-m", "sh", "-c", script], &[]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("does not lie on a bpffs"), "{said}");
+    assert_same(&attached, &pod.fingerprint().unwrap(), "refused");
+    assert_eq!(tapwire.show("hidden").unwrap()["state"], "ready");
+}
+
+#[test]
+fn detach_with_a_full_disk() {
+    lab::require_root!();
+    let (pod, tapwire) = (Pod::new("full").unwrap(), Tapwire::new().unwrap());
+    let before = pod.fingerprint().unwrap();
+    tapwire.attach(&pod, "full", &[]).unwrap();
+    let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", "inject=rename:error=ENOSPC"];
+    let output = tapwire.under(&runner, &["detach", "full"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "it says that its note could not be written");
+    assert_same(&before, &pod.fingerprint().unwrap(), "full disk");
+    tapwire.run(&["detach", "full"]).unwrap();
+    assert_eq!(tapwire.json(&["list"]).unwrap(), serde_json::json!([]));
 }

@@ -7,6 +7,7 @@ use aya::{
 };
 use binding_common::dhcp::{Server, Template};
 
+use super::hook::NEEDS;
 use crate::{
     dhcp::Replies,
     error::{Context as _, Error, Result, chain},
@@ -64,10 +65,8 @@ impl Programs {
             .override_global("LEASE_ADDRESS", &address, true)
             .override_global("SERVER_IDENTIFIER", &identifier, true)
             .override_global("GUEST_MAC", &guest, true);
-        let mut ebpf = loader.load(OBJECT).map_err(|error| {
-            Error::new("load the programs", chain(&error))
-                .with_hint("tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.10 or later and CAP_BPF and CAP_NET_ADMIN")
-        })?;
+        let mut ebpf =
+            loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))?;
         if let Some(replies) = replies {
             fill_replies(&mut ebpf, &replies.templates)?;
         }

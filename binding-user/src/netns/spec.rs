@@ -2,7 +2,6 @@
 
 use std::{
     fmt, fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -42,16 +41,6 @@ impl TryFrom<String> for NetnsSpec {
     }
 }
 
-/// The root folder of a process that has one of its own. A process with the node's root, such as a QEMU that was only put
-/// into the pod's network namespace, has the node's files, and those are never the pod's.
-pub fn pod_root(pid: u32) -> Option<PathBuf> {
-    let id = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    let root = PathBuf::from(format!("/proc/{pid}/root"));
-    let own = id(&root.join("."))?;
-    let is_nodes = ["/.", "/proc/1/root/."].iter().any(|node| id(Path::new(node)) == Some(own));
-    (!is_nodes).then_some(root)
-}
-
 impl NetnsSpec {
     /// The file to open. For [`Self::Current`] it is that of the calling *thread*: `/proc/self` would be that of the
     /// main thread, which need not be in the same namespace.
@@ -85,6 +74,12 @@ impl FromStr for NetnsSpec {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        // What some container runtimes hand over; as a path, it would name every binding alike.
+        let pid =
+            text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/ns/net")).and_then(|pid| pid.parse().ok());
+        if let Some(pid) = pid.filter(|pid| *pid > 0) {
+            return Ok(Self::Pid(pid));
+        }
         let refuse = |why: &str| {
             Error::new(format!("read the namespace \"{text}\""), why)
                 .with_hint("give a name below /run/netns, a path, pid:N or self")
