@@ -42,6 +42,8 @@ pub struct VmConfig {
     pub queues: u32,
     /// QEMU's NIC model: `virtio-net-pci`, or `e1000` for a guest without offloads.
     pub model: String,
+    /// A second NIC, with one queue: its tap and its MAC.
+    pub second: Option<(String, String)>,
 }
 
 impl VmConfig {
@@ -53,6 +55,7 @@ impl VmConfig {
             memory: 256,
             queues: 1,
             model: "virtio-net-pci".to_owned(),
+            second: None,
         }
     }
 }
@@ -260,6 +263,7 @@ fn arguments(
         memory,
         queues,
         model,
+        second,
     } = config;
     let mut words = machine(kernel, initrd, &folder.join("console"), accelerator);
     words.extend(
@@ -289,6 +293,11 @@ fn arguments(
         device.push_str(&format!(",mq=on,vectors={}", 2 * queues + 2));
     }
     words.extend(["-netdev".to_owned(), netdev, "-device".to_owned(), device]);
+    if let Some((tap, mac)) = second {
+        let netdev = format!("tap,id=second,ifname={tap},script=no,downscript=no,vhost={vhost}");
+        let device = format!("{model},netdev=second,mac={mac},romfile=");
+        words.extend(["-netdev".to_owned(), netdev, "-device".to_owned(), device]);
+    }
     words
 }
 
