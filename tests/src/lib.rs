@@ -23,6 +23,7 @@ pub mod tap;
 pub mod tapwire;
 pub mod vm;
 pub mod wait;
+pub mod watch;
 
 pub use bridge::BridgeBinding;
 pub use clients::{ClientKind, DhcpClient, LeaseSeen};

@@ -42,12 +42,21 @@ pub struct VmConfig {
     pub queues: u32,
     /// QEMU's NIC model: `virtio-net-pci`, or `e1000` for a guest without offloads.
     pub model: String,
+    /// A second NIC, with one queue: its tap and its MAC.
+    pub second: Option<(String, String)>,
 }
 
 impl VmConfig {
     /// A small guest with one queue.
     pub fn new(tap: &str, mac: &str) -> Self {
-        Self { tap: tap.to_owned(), mac: mac.to_owned(), memory: 256, queues: 1, model: "virtio-net-pci".to_owned() }
+        Self {
+            tap: tap.to_owned(),
+            mac: mac.to_owned(),
+            memory: 256,
+            queues: 1,
+            model: "virtio-net-pci".to_owned(),
+            second: None,
+        }
     }
 }
 
@@ -184,19 +193,23 @@ fn machine(kernel: &Kernel, initrd: &Path, console: &Path, accelerator: &str) ->
 }
 
 fn arguments(kernel: &Kernel, initrd: &Path, folder: &Path, accelerator: &str, config: &VmConfig) -> Vec<String> {
-    let VmConfig { tap, mac, memory, queues, model } = config;
+    let VmConfig { tap, mac, memory, queues, model, second } = config;
     let mut words = machine(kernel, initrd, &folder.join("console"), accelerator);
     words.extend(["-chardev", "stdio,id=commands,signal=off", "-serial", "chardev:commands"].map(str::to_owned));
     words.extend(["-m".to_owned(), memory.to_string(), "-smp".to_owned(), queues.to_string()]);
     let vhost = if Path::new("/dev/vhost-net").exists() && model.starts_with("virtio") { "on" } else { "off" };
-    let (tap_queues, nic_queues) = if *queues > 1 {
-        (format!(",queues={queues}"), format!(",mq=on,vectors={}", 2 * queues + 2))
-    } else {
-        (String::new(), String::new())
-    };
-    let netdev = format!("tap,id=nic,ifname={tap},script=no,downscript=no,vhost={vhost}{tap_queues}");
-    let device = format!("{model},netdev=nic,mac={mac},romfile={nic_queues}");
+    let mut netdev = format!("tap,id=nic,ifname={tap},script=no,downscript=no,vhost={vhost}");
+    let mut device = format!("{model},netdev=nic,mac={mac},romfile=");
+    if *queues > 1 {
+        netdev.push_str(&format!(",queues={queues}"));
+        device.push_str(&format!(",mq=on,vectors={}", 2 * queues + 2));
+    }
     words.extend(["-netdev".to_owned(), netdev, "-device".to_owned(), device]);
+    if let Some((tap, mac)) = second {
+        let netdev = format!("tap,id=second,ifname={tap},script=no,downscript=no,vhost={vhost}");
+        let device = format!("{model},netdev=second,mac={mac},romfile=");
+        words.extend(["-netdev".to_owned(), netdev, "-device".to_owned(), device]);
+    }
     words
 }
 

@@ -181,11 +181,11 @@ impl<'a> DhcpClient<'a> {
     /// Makes unicast to the lease's server fail while `work` runs, so that a client that would renew has to broadcast.
     fn without_unicast<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let server = self.server()?.to_string();
-        // A rule, not a route: a socket that is bound to the NIC passes over routes of no device.
-        let rule = ["pref", "1", "to", &server, "prohibit"];
-        self.namespace.ip(&[&["rule", "add"], rule.as_slice()].concat())?;
+        // It does not stop a socket that is bound to the NIC: for those the kernel takes every address to be on the link.
+        let route = format!("{server}/32");
+        self.namespace.ip(&["route", "add", "prohibit", &route])?;
         let result = work();
-        self.namespace.ip(&[&["rule", "del"], rule.as_slice()].concat())?;
+        self.namespace.ip(&["route", "del", "prohibit", &route])?;
         result
     }
 

@@ -51,14 +51,10 @@ impl Program for Udhcpc {
     }
 
     fn rebind(&self, client: &DhcpClient<'_>) -> Result<()> {
-        // Asked to renew, it falls back to broadcast when the unicast cannot even be sent.
-        let before = client.leases()?;
-        client.without_unicast(|| {
-            client.process.signal(Signal::SIGUSR1)?;
-            crate::wait::wait_until("udhcpc to rebind", std::time::Duration::from_secs(20), || {
-                Ok(client.leases()? > before)
-            })
-        })
+        // Asked to renew, it falls back to broadcast when the unicast cannot even be sent: from an address that is gone.
+        let nic = crate::guest::GUEST_NIC;
+        client.namespace.ip(&["-4", "addr", "flush", "dev", nic])?;
+        client.process.signal(Signal::SIGUSR1)
     }
 
     fn release(&self, client: &DhcpClient<'_>) -> Result<()> {

@@ -2,9 +2,9 @@
 
 use std::{fs, net::Ipv4Addr, time::Duration};
 
-use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, clients::ClientOptions, scene::ping};
+use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, clients::ClientOptions, scene::ping, watch};
 
-use crate::{SOON, options, watch};
+use crate::{SOON, options};
 
 /// Gives the pod another address, as a CNI does when the pod is made anew.
 fn move_pod(pod: &Pod) -> anyhow::Result<()> {
@@ -27,7 +27,7 @@ fn renews_a_lost_address(kind: ClientKind) {
     assert_eq!(lease.address, Some(Ipv4Addr::new(10, 244, 1, 6)));
     assert!(scene.dhcp("nak").unwrap() > 0);
     ping(&scene.guest.namespace, "10.244.1.1").unwrap();
-    watch::assert_silent(&host);
+    watch::heard_no_client(&host).unwrap();
 }
 
 #[test]

@@ -6,7 +6,6 @@
 mod elsewhere;
 mod life;
 mod lost;
-mod watch;
 
 use std::time::Duration;
 
