@@ -199,7 +199,8 @@ mod tests {
         for spec in [NetnsSpec::Current, NetnsSpec::Path("/run/netns/x".into())] {
             assert_eq!(default_path(&spec), None);
         }
-        assert_eq!(default_path(&NetnsSpec::Pid(7)), Some("/proc/7/root/etc/resolv.conf".into()));
+        let (of_this_process, _) = Resolv::find(&NetnsSpec::Pid(std::process::id()), None).unwrap();
+        assert_eq!(of_this_process, Resolv::default(), "its root is the node's");
         assert_eq!(default_path(&NetnsSpec::Named("x".into())), Some("/etc/netns/x/resolv.conf".into()));
     }
 

@@ -201,8 +201,8 @@ fn detach_with_the_bpffs_out_of_sight_changes_nothing() {
     let (pod, tapwire) = (Pod::new("hidden").unwrap(), Tapwire::new().unwrap());
     tapwire.attach(&pod, "hidden", &["--hook", "tcx"]).unwrap();
     let attached = pod.fingerprint().unwrap();
-    // As `ip netns exec` does: a mount namespace with another /sys.
-    let script = "mount -t sysfs sysfs /sys && exec \"$0\" detach hidden";
+    // As in `ip netns exec`: a mount namespace that does not see it.
+    let script = "mount -t tmpfs none /sys/fs/bpf && exec \"$0\" detach hidden";
     let output = tapwire.under(&["unshare", "-m", "sh", "-c", script], &[]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
