@@ -28,26 +28,17 @@ fn main() -> ExitCode {
 fn build() -> Result<()> {
     println!("cargo:rerun-if-env-changed={}", toolchain::CHOICE);
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("..");
-    for input in [
-        "binding-user/build.rs",
-        "binding-user/build",
-        "binding-common",
-        "Cargo.toml",
-        "Cargo.lock",
-    ] {
+    for input in ["binding-user/build.rs", "binding-user/build", "binding-common", "Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
 
-    let skip =
-        env::var_os("AYA_BUILD_SKIP").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
+    let skip = env::var_os("AYA_BUILD_SKIP").is_some_and(|v| v == "1" || v.eq_ignore_ascii_case("true"));
     let toolchain = if skip { String::new() } else { prepare()? };
 
     let ebpf = root.join("binding-ebpf");
     let package = aya_build::Package {
         name: "binding-ebpf",
-        root_dir: ebpf
-            .to_str()
-            .context("the path of the sources is not UTF-8")?,
+        root_dir: ebpf.to_str().context("the path of the sources is not UTF-8")?,
         ..aya_build::Package::default()
     };
     aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))?;
@@ -56,23 +47,16 @@ fn build() -> Result<()> {
 
 /// Chooses the compiler and sets up this process's environment for `aya-build`. Returns the toolchain's name.
 fn prepare() -> Result<String> {
-    let linker =
-        toolchain::which("bpf-linker").ok_or_else(|| missing("bpf-linker is not installed"))?;
+    let linker = toolchain::which("bpf-linker").ok_or_else(|| missing("bpf-linker is not installed"))?;
     println!("cargo:rerun-if-changed={}", linker.display());
 
     // The programs run on the machine that tapwire is built for, so they take its byte order.
-    let target = if variable("CARGO_CFG_TARGET_ENDIAN")? == "big" {
-        "bpfeb-unknown-none"
-    } else {
-        "bpfel-unknown-none"
-    };
+    let target =
+        if variable("CARGO_CFG_TARGET_ENDIAN")? == "big" { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
     let compiler = toolchain::choose(target, &linker).map_err(|what| missing(&what))?;
     // Another version of the compiler under the same name must rebuild the programs as well.
     if let Some(sysroot) = toolchain::sysroot(&compiler.toolchain) {
-        println!(
-            "cargo:rerun-if-changed={}",
-            sysroot.join("bin/rustc").display()
-        );
+        println!("cargo:rerun-if-changed={}", sysroot.join("bin/rustc").display());
     }
 
     // aya-build hands each line of the nested cargo on as a warning of ours: leave only true warnings and errors.

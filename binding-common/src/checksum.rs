@@ -30,8 +30,9 @@ pub fn add_slice(mut sum: u32, octets: &[u8]) -> u32 {
 pub fn finish(sum: u32) -> [u8; 2] {
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
-    // At most 0xffff after two folds.
-    [!(sum >> 8) as u8, !sum as u8]
+    // After two folds the sum has 16 bits.
+    let [_, _, high, low] = (!sum).to_be_bytes();
+    [high, low]
 }
 
 /// The same for UDP over IPv4, where zero means "no checksum" (RFC 768) and is sent as its other form.

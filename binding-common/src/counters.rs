@@ -123,6 +123,10 @@ counted! {
     }
 }
 
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)` and only `u64`s: no padding, and any bits are valid.
+unsafe impl aya::Pod for Counters {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +167,3 @@ mod tests {
         assert_eq!(sum.arp_replies, 8);
     }
 }
-
-#[cfg(feature = "user")]
-// SAFETY: `repr(C)` and only `u64`s: no padding, and any bits are valid.
-unsafe impl aya::Pod for Counters {}

@@ -21,6 +21,7 @@ impl MacAddr {
     }
 
     /// The same octets as a locally administered, individual address: U/L set, I/G clear.
+    #[must_use]
     pub const fn into_local_individual(mut self) -> Self {
         self.0[0] = (self.0[0] | 0b10) & !0b1;
         self
@@ -29,8 +30,11 @@ impl MacAddr {
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (index, octet) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ":" };
+            write!(f, "{separator}{octet:02x}")?;
+        }
+        Ok(())
     }
 }
 

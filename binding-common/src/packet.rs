@@ -13,6 +13,9 @@ pub const ETH_P_ARP: [u8; 2] = [0x08, 0x06];
 /// EtherTypes of VLAN tags that lie in the frame itself (802.1Q and 802.1ad).
 pub const ETH_P_VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
+/// `GSO_BY_FRAGS` of `linux/skbuff.h`: the segments of an SCTP frame are there already, each of its own size.
+const GSO_BY_FRAGS: u32 = 0xffff;
+
 /// Protocol number of UDP.
 const IPPROTO_UDP: u8 = 17;
 
@@ -90,6 +93,9 @@ pub fn udp(packet: &(impl Packet + ?Sized)) -> Option<Udp> {
 /// that, with the smallest headers (IPv4 and UDP, 28 octets), does not fit. A tag that lies in the frame does not count.
 #[inline(always)]
 pub fn too_big(packet: &(impl Packet + ?Sized), len: u32, gso_size: u32, mtu: u32) -> bool {
+    if gso_size == GSO_BY_FRAGS {
+        return false;
+    }
     if gso_size != 0 {
         return gso_size + 28 > mtu;
     }
@@ -163,5 +169,6 @@ mod tests {
         let frame = ipv4_udp(5, 0);
         assert!(!too_big(&frame[..], 65549, 1448, 1500));
         assert!(too_big(&frame[..], 65549, 1473, 1500));
+        assert!(!too_big(&frame[..], 65549, 0xffff, 1500), "SCTP has its segments in the frame");
     }
 }

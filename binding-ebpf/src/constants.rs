@@ -38,9 +38,5 @@ pub(crate) static GUEST_MAC: Global<[u8; 6]> = Global::new([0; 6]);
 /// The constants of the DHCP responder.
 #[inline(always)]
 pub(crate) fn server() -> Server {
-    Server {
-        lease: LEASE_ADDRESS.load(),
-        identifier: SERVER_IDENTIFIER.load(),
-        guest: MacAddr(GUEST_MAC.load()),
-    }
+    Server { lease: LEASE_ADDRESS.load(), identifier: SERVER_IDENTIFIER.load(), guest: MacAddr(GUEST_MAC.load()) }
 }

@@ -32,30 +32,17 @@ pub(crate) fn choose(target: &str, linker: &Path) -> Result<Compiler, String> {
     if let Some(toolchain) = env::var(CHOICE).ok().filter(|name| !name.is_empty()) {
         let builds_core = !has_core(&toolchain, target);
         if builds_core && !has_source(&toolchain) {
-            return Err(format!(
-                "{CHOICE}={toolchain} has neither rust-src nor core for {target}"
-            ));
+            return Err(format!("{CHOICE}={toolchain} has neither rust-src nor core for {target}"));
         }
-        return Ok(Compiler {
-            toolchain,
-            builds_core,
-        });
+        return Ok(Compiler { toolchain, builds_core });
     }
     if has_source(NIGHTLY) && linker_reads(linker, NIGHTLY) {
-        return Ok(Compiler {
-            toolchain: NIGHTLY.into(),
-            builds_core: true,
-        });
+        return Ok(Compiler { toolchain: NIGHTLY.into(), builds_core: true });
     }
     if has_core(LINKED, target) {
-        return Ok(Compiler {
-            toolchain: LINKED.into(),
-            builds_core: false,
-        });
+        return Ok(Compiler { toolchain: LINKED.into(), builds_core: false });
     }
-    Err(format!(
-        "neither a nightly with rust-src that bpf-linker can read nor the toolchain {LINKED} is installed"
-    ))
+    Err(format!("neither a nightly with rust-src that bpf-linker can read nor the toolchain {LINKED} is installed"))
 }
 
 /// The version of a bpf-linker, as `0.10.3`.
@@ -67,9 +54,7 @@ pub(crate) fn linker_version(linker: &Path) -> Option<String> {
 /// Finds a program as a shell would.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// Where the toolchain is installed; nothing if it is not.
@@ -79,18 +64,11 @@ pub(crate) fn sysroot(toolchain: &str) -> Option<PathBuf> {
 }
 
 fn has_source(toolchain: &str) -> bool {
-    sysroot(toolchain)
-        .is_some_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/core").is_dir())
+    sysroot(toolchain).is_some_and(|sysroot| sysroot.join("lib/rustlib/src/rust/library/core").is_dir())
 }
 
 fn has_core(toolchain: &str, target: &str) -> bool {
-    sysroot(toolchain).is_some_and(|sysroot| {
-        sysroot
-            .join("lib/rustlib")
-            .join(target)
-            .join("lib")
-            .is_dir()
-    })
+    sysroot(toolchain).is_some_and(|sysroot| sysroot.join("lib/rustlib").join(target).join("lib").is_dir())
 }
 
 /// A linker other than the pinned 0.10 was chosen by somebody for their nightly, so it is not second-guessed.
@@ -101,9 +79,7 @@ fn linker_reads(linker: &Path, toolchain: &str) -> bool {
 
 fn llvm(toolchain: &str) -> Option<u32> {
     let text = output(rustc(toolchain).arg("-vV"))?;
-    let version = text
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let version = text.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.parse().ok()
 }
 
@@ -121,9 +97,5 @@ fn rustc(toolchain: &str) -> Command {
 
 fn output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8(output.stdout).ok())
-        .flatten()
+    output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
 }

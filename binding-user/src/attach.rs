@@ -35,8 +35,7 @@ pub async fn attach(environment: &Environment, request: &AttachRequest) -> Resul
     }
     check_not_bound(environment, request, &netns)?;
     let pins = Pins::of(&environment.bpffs, &name);
-    // Without a journal they are nobody's: of a binding whose state folder was lost.
-    pins.remove()?;
+    pins.check_absent()?;
     let mut journal = plan(request, name, &netns).await?;
     environment.store.save(&journal)?;
     match carry_out(environment, &mut journal, &netns, &pins).await {
@@ -57,7 +56,7 @@ async fn settle(
     netns: &Netns,
 ) -> Result<Option<Journal>> {
     let name = &old.name;
-    let state = State::of(environment, &old).await;
+    let state = State::of(environment, &old).await?;
     let same_place = old.netns.same(&netns.id()) && old.request.nic == request.nic;
     match state {
         State::Gone => {}
@@ -65,7 +64,7 @@ async fn settle(
             let other = format!("it is the binding of {} in {}", old.nic.name, old.netns_path.display());
             return Err(Error::new(format!("use the name {name}"), other).with_hint("choose another with --name"));
         }
-        State::Ready if old.request == *request => return Ok(Some(old)),
+        State::Ready if old.request.is_same_as(request) => return Ok(Some(old)),
         State::Ready => {
             return Err(Error::new(format!("attach {name} again"), "it exists, with other options")
                 .with_hint(format!("tapwire detach {name}, then attach")));
@@ -78,11 +77,13 @@ async fn settle(
 
 /// A NIC or a tap can be in one binding only.
 fn check_not_bound(environment: &Environment, request: &AttachRequest, netns: &Netns) -> Result<()> {
-    let (journals, _unreadable) = environment.store.list()?;
+    let (journals, unreadable) = environment.store.list()?;
+    // One that cannot be read may be the NIC's.
+    Error::join(unreadable)?;
     let here = journals.iter().filter(|other| other.netns.same(&netns.id()) && !other.is_of_another_boot());
     for other in here {
-        for (device, theirs) in [(&request.nic, &other.nic.name), (&request.tap, &other.tap.name)] {
-            if device == theirs {
+        for device in [&request.nic, &request.tap] {
+            if [&other.nic.name, &other.tap.name].contains(&device) {
                 return Err(Error::new(format!("attach {device}"), format!("the binding {} has it", other.name))
                     .with_hint(format!("tapwire detach {}, or choose another device", other.name)));
             }
@@ -91,16 +92,12 @@ fn check_not_bound(environment: &Environment, request: &AttachRequest, netns: &N
     Ok(())
 }
 
-async fn carry_out(
-    environment: &Environment,
-    journal: &mut Journal,
-    netns: &Netns,
-    pins: &Pins,
-) -> Result<()> {
+async fn carry_out(environment: &Environment, journal: &mut Journal, netns: &Netns, pins: &Pins) -> Result<()> {
     let netlink = Netlink::open(netns)?;
-    let tap = prepare_tap(journal, &netlink, netns).await?;
+    let tap = find_or_make_tap(journal, &netlink, netns).await?;
     journal.tap.ifindex = Some(tap);
     environment.store.save(journal)?;
+    prepare_tap(journal, tap, &netlink, netns).await?;
     hang_programs(journal, tap, netns, pins)?;
     if let Some(snapshot) = &journal.snapshot {
         snapshot.silence(&netlink, netns).await?;
@@ -113,29 +110,33 @@ async fn carry_out(
     environment.store.save(journal)
 }
 
-/// Makes the tap, or takes the one that is there; either way it is silent: nothing of the pod's stack reaches the guest.
-async fn prepare_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<u32> {
+/// Makes the tap, or takes the one that is there. Gives its index, by which it is known from now on.
+async fn find_or_make_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<u32> {
     let record = &journal.tap;
-    if record.before.is_none() {
-        let owner = journal.request.tap_owner;
-        let spec = TapSpec {
-            name: record.name.clone(),
-            owner: owner.map(|owner| owner.uid),
-            group: owner.and_then(|owner| owner.gid),
-            queues: if record.multi_queue { 2 } else { 1 },
-        };
-        tap::create(netlink, netns, &spec).await?;
-    }
-    let nic = netlink.nic(&record.name).await?;
-    let ifindex = nic.map(|nic| nic.ifindex).ok_or_else(|| {
-        Error::new(format!("use the tap {}", record.name), "it vanished while it was being prepared")
-    })?;
-    sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
-    netlink.set_arp(ifindex, false).await?;
-    if record.before.is_none() {
+    let Some(name) = &record.made_as else {
+        return record
+            .ifindex
+            .ok_or_else(|| Error::new(format!("use the tap {}", record.name), "its index is unknown"));
+    };
+    let owner = journal.request.tap_owner;
+    let spec = TapSpec {
+        name: name.clone(),
+        owner: owner.map(|owner| owner.uid),
+        group: owner.and_then(|owner| owner.gid),
+        multi_queue: record.multi_queue,
+    };
+    Ok(tap::create(netlink, netns, &spec).await?.nic.ifindex)
+}
+
+/// Silences the tap: nothing of the pod's stack reaches the guest. One that was made gets its settings and its name.
+async fn prepare_tap(journal: &Journal, ifindex: u32, netlink: &Netlink, netns: &Netns) -> Result<()> {
+    let record = &journal.tap;
+    if record.made_as.is_some() {
         netlink.set_mtu(ifindex, record.mtu).await?;
+        netlink.set_name(ifindex, &record.name).await?;
     }
-    Ok(ifindex)
+    sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
+    netlink.set_arp(ifindex, false).await
 }
 
 fn hang_programs(journal: &Journal, tap: u32, netns: &Netns, pins: &Pins) -> Result<()> {

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     datapath::{Bpffs, HookKind, Pins},
+    error::Result,
     journal::{Journal, Phase, Store},
     netlink::Netlink,
     netns::Netns,
@@ -49,25 +50,18 @@ impl State {
     }
 
     /// Looks for everything that the journal says there should be.
-    pub async fn of(environment: &Environment, journal: &Journal) -> Self {
+    /// An error is a failure to look, and says nothing of the binding.
+    pub async fn of(environment: &Environment, journal: &Journal) -> Result<Self> {
         if journal.is_of_another_boot() {
-            return Self::Gone;
+            return Ok(Self::Gone);
         }
-        let netns = match Netns::find(&journal.netns, Some(&journal.netns_path)) {
-            Ok(Some(netns)) => netns,
-            Ok(None) => return Self::Gone,
-            Err(error) => return Self::Degraded(error.to_string()),
-        };
+        let Some(netns) = Netns::find(&journal.netns, Some(&journal.netns_path))? else { return Ok(Self::Gone) };
         match journal.phase {
-            Phase::Attaching => return Self::Degraded("attach was interrupted".to_owned()),
-            Phase::Detaching => return Self::Degraded("detach was interrupted".to_owned()),
+            Phase::Attaching => return Ok(Self::Degraded(format!("attach {}", under_way(environment)))),
+            Phase::Detaching => return Ok(Self::Degraded(format!("detach {}", under_way(environment)))),
             Phase::Ready => {}
         }
-        match missing(environment, journal, &netns).await {
-            Ok(None) => Self::Ready,
-            Ok(Some(reason)) => Self::Degraded(reason),
-            Err(error) => Self::Degraded(error.to_string()),
-        }
+        Ok(missing(environment, journal, &netns).await?.map_or(Self::Ready, Self::Degraded))
     }
 }
 
@@ -77,13 +71,17 @@ impl Serialize for State {
     }
 }
 
+/// What an unfinished phase means.
+fn under_way(environment: &Environment) -> &'static str {
+    if environment.store.is_busy() { "is at work" } else { "was interrupted" }
+}
+
 /// The first thing that is not as it should be.
-async fn missing(environment: &Environment, journal: &Journal, netns: &Netns) -> crate::Result<Option<String>> {
+async fn missing(environment: &Environment, journal: &Journal, netns: &Netns) -> Result<Option<String>> {
     let netlink = Netlink::open(netns)?;
-    for (what, name, ifindex) in [
-        ("pod NIC", &journal.nic.name, Some(journal.nic.ifindex)),
-        ("tap", &journal.tap.name, journal.tap.ifindex),
-    ] {
+    for (what, name, ifindex) in
+        [("pod NIC", &journal.nic.name, Some(journal.nic.ifindex)), ("tap", &journal.tap.name, journal.tap.ifindex)]
+    {
         match netlink.nic(name).await? {
             None => return Ok(Some(format!("the {what} {name} is gone"))),
             Some(nic) if Some(nic.ifindex) != ifindex => {

@@ -8,6 +8,7 @@ use crate::{
     lease::LeaseOptions,
     netns::NetnsSpec,
     request::{AttachRequest, DhcpMode, TapOwner},
+    resolv::is_domain,
     wire::{HookChoice, MacMode, ToNetwork},
 };
 
@@ -85,13 +86,13 @@ pub struct LeaseArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(68..=65535))]
     pub mtu: Option<u32>,
     /// DNS servers, in place of the ones of resolv.conf.
-    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = parse_server)]
     pub dns: Vec<Ipv4Addr>,
     /// Search domains, in place of the ones of resolv.conf.
-    #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',', value_parser = parse_domain)]
     pub search: Vec<String>,
     /// Host name of the guest.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_domain)]
     pub hostname: Option<String>,
     /// The pod's resolv.conf [default: found by the namespace].
     #[arg(long, value_name = "PATH")]
@@ -209,6 +210,20 @@ impl Existing {
     }
 }
 
+/// A DNS server that a guest can ask: its own loopback is not ours to name.
+fn parse_server(text: &str) -> Result<Ipv4Addr, String> {
+    let address: Ipv4Addr = text.parse().map_err(|_| "not an IPv4 address".to_owned())?;
+    if address.is_unspecified() || address.is_loopback() || address.is_broadcast() || address.is_multicast() {
+        return Err("not the address of a host that the guest can reach".to_owned());
+    }
+    Ok(address)
+}
+
+/// A name for option 12, 15 or 119. Scripts of DHCP clients take it into their hands, so it must be one.
+fn parse_domain(text: &str) -> Result<String, String> {
+    if is_domain(text) { Ok(text.to_owned()) } else { Err("not a name of letters, digits, dashes and dots".to_owned()) }
+}
+
 fn parse_seconds(text: &str) -> Result<u32, String> {
     if text == "infinite" {
         return Ok(crate::lease::INFINITE_SECONDS);
@@ -234,7 +249,8 @@ mod tests {
 
     #[test]
     fn lists_repeat_or_take_commas() {
-        let cli = Cli::parse_from(["tapwire", "attach", "--netns", "a", "--dns", "10.0.0.1,10.0.0.2", "--dns", "10.0.0.3"]);
+        let cli =
+            Cli::parse_from(["tapwire", "attach", "--netns", "a", "--dns", "10.0.0.1,10.0.0.2", "--dns", "10.0.0.3"]);
         let Command::Attach(attach) = cli.command else { panic!("not attach") };
         assert_eq!(attach.lease.dns.len(), 3);
     }

@@ -1,15 +1,17 @@
 //! `detach`: undoes a binding, from whatever state it is in.
 //!
 //! Every step looks at what is there and collects its error instead of stopping: what can be given back is given back.
-//! The journal goes last, and stays if the pod NIC could not be restored, so that detach can be tried again.
+//! The journal goes last, and stays if anything could not be undone, so that detach can be tried again. Devices are found
+//! by their index: a name may have come to another device.
 
 use crate::{
     binding::Environment,
-    datapath::{HookKind, Pins},
+    datapath::{HookKind, Pins, hook},
     error::{Error, Result},
     journal::{Journal, Phase},
     netlink::Netlink,
     netns::Netns,
+    nic::Nic,
     sysctl::{self, DISABLE_IPV6},
 };
 
@@ -24,83 +26,122 @@ pub async fn detach(environment: &Environment, name: &str) -> Result<()> {
 pub(crate) async fn undo(environment: &Environment, mut journal: Journal) -> Result<()> {
     let pins = Pins::of(&environment.bpffs, &journal.name);
     let mut errors = Vec::new();
-    if let Some(netns) = find_netns(&journal)? {
+    if let Some(scene) = Scene::find(&journal).await? {
+        if journal.wire.hook == HookKind::Tcx {
+            // With the bpffs out of sight, removing the pins would seem to be done, and the programs would stay.
+            environment.bpffs.check()?;
+        }
         journal.phase = Phase::Detaching;
-        environment.store.save(&journal)?;
-        undo_in(&journal, &netns, &pins, &mut errors).await;
+        // Only a note for others: a full disk must not keep the NIC from what it had.
+        errors.extend(environment.store.save(&journal).err());
+        errors.extend(scene.undo(&journal, &pins).await);
     }
     errors.extend(pins.remove().err());
-    if errors.is_empty() {
-        errors.extend(environment.store.remove(&journal.name).err());
-    }
+    let removed = if errors.is_empty() { environment.store.remove(&journal.name) } else { Ok(()) };
+    errors.extend(removed.err());
     Error::join(errors).map_err(|error| match error.hint() {
         Some(_) => error,
-        None => error.with_hint(format!("tapwire detach {} tries again", journal.name)),
+        None => error.with_hint(format!("remove the cause, then: tapwire detach {}", journal.name)),
     })
 }
 
-/// The pod's namespace, if it is still there.
-fn find_netns(journal: &Journal) -> Result<Option<Netns>> {
-    if journal.is_of_another_boot() {
-        return Ok(None);
-    }
-    Netns::find(&journal.netns, Some(&journal.netns_path))
+/// Where a binding is undone: its namespace, and its devices as they are now.
+struct Scene {
+    netns: Netns,
+    netlink: Netlink,
+    nic: Option<Nic>,
+    tap: Option<Nic>,
 }
 
-async fn undo_in(journal: &Journal, netns: &Netns, pins: &Pins, errors: &mut Vec<Error>) {
-    let netlink = match Netlink::open(netns) {
-        Ok(netlink) => netlink,
-        Err(error) => return errors.push(error),
-    };
-    for hook in &journal.hooks {
-        errors.extend(netns.run(|| hook.detach(journal.wire.hook, pins)).err());
+impl Scene {
+    /// `None` when the namespace is gone.
+    async fn find(journal: &Journal) -> Result<Option<Self>> {
+        if journal.is_of_another_boot() {
+            return Ok(None);
+        }
+        let Some(netns) = Netns::find(&journal.netns, Some(&journal.netns_path))? else { return Ok(None) };
+        let netlink = Netlink::open(&netns)?;
+        let nic = netlink.nic_by_index(journal.nic.ifindex).await?;
+        let silent = journal.snapshot.as_ref().map(|snapshot| snapshot.silent_mac);
+        let is_ours =
+            |nic: &Nic| nic.kind == journal.nic.kind && (nic.mac == journal.nic.mac || Some(nic.mac) == silent);
+        // Without a cookie (before 5.14) a new namespace may pass for one that is gone: it got the same inode number.
+        if journal.netns.cookie.is_none() && !nic.as_ref().is_some_and(is_ours) {
+            return Ok(None);
+        }
+        let tap = match journal.tap.ifindex {
+            Some(ifindex) => netlink.nic_by_index(ifindex).await?.filter(|tap| tap.kind == "tun"),
+            None => match &journal.tap.made_as {
+                Some(name) => netlink.nic(name).await?,
+                None => None,
+            },
+        };
+        Ok(Some(Self { netns, netlink, nic, tap }))
     }
-    errors.extend(remove_clsact(journal, &netlink).await.err());
-    errors.extend(release_tap(journal, &netlink, netns).await.err());
-    errors.extend(restore_nic(journal, &netlink, netns).await.err());
-}
 
-/// Removes the clsact qdiscs that attach made, unless somebody else has come to use them.
-async fn remove_clsact(journal: &Journal, netlink: &Netlink) -> Result<()> {
-    if journal.wire.hook != HookKind::Clsact {
-        return Ok(());
+    /// Undoes everything that can be undone, and gives what could not.
+    async fn undo(&self, journal: &Journal, pins: &Pins) -> Vec<Error> {
+        let mut errors = Vec::new();
+        for hook in &journal.hooks {
+            if journal.wire.hook == HookKind::Tcx {
+                errors.extend(hook.unpin(pins).err());
+            } else if let Some(device) = self.device(journal, &hook.device) {
+                errors.extend(self.delete_filter(hook, device).await.err());
+            }
+        }
+        errors.extend(self.remove_clsact(journal).await.err());
+        errors.extend(self.release_tap(journal).await.err());
+        errors.extend(self.restore_nic(journal).await.err());
+        errors
     }
-    for device in &journal.clsact_made {
-        let Some(nic) = netlink.nic(device).await? else { continue };
-        let tc = netlink.tc(nic.ifindex).await?;
-        if tc.hook_qdisc.as_deref() == Some("clsact") && !tc.has_filters() {
-            netlink.delete_clsact(nic.ifindex).await?;
+
+    /// The device that had this name at attach.
+    fn device(&self, journal: &Journal, name: &str) -> Option<&Nic> {
+        if name == journal.nic.name { self.nic.as_ref() } else { self.tap.as_ref() }
+    }
+
+    async fn delete_filter(&self, hook: &hook::Hook, device: &Nic) -> Result<()> {
+        let hook = hook::Hook { device: device.name.clone(), ..hook.clone() };
+        if hook.is_among(&self.netlink.tc(device.ifindex).await?) {
+            return self.netns.run(|| hook.delete_filter());
+        }
+        Ok(())
+    }
+
+    /// Removes the clsact qdiscs that attach made, unless somebody else has come to use them.
+    async fn remove_clsact(&self, journal: &Journal) -> Result<()> {
+        for name in &journal.clsact_made {
+            let Some(device) = self.device(journal, name) else { continue };
+            let tc = self.netlink.tc(device.ifindex).await?;
+            if tc.hook_qdisc.as_deref() == Some("clsact") && !tc.has_filters() {
+                self.netlink.delete_clsact(device.ifindex).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the tap that attach made, or gives an older one its settings back.
+    async fn release_tap(&self, journal: &Journal) -> Result<()> {
+        let Some(tap) = &self.tap else { return Ok(()) };
+        let Some(before) = journal.tap.before else {
+            return self.netlink.delete_link(tap.ifindex).await;
+        };
+        if !before.up {
+            self.netlink.set_down(tap.ifindex).await?;
+        }
+        self.netlink.set_arp(tap.ifindex, before.arp).await?;
+        match before.disable_ipv6 {
+            Some(value) => sysctl::write_ipv6(&self.netns, &tap.name, DISABLE_IPV6, value).map(drop),
+            None => Ok(()),
         }
     }
-    Ok(())
-}
 
-/// Deletes the tap that attach made, or gives an older one its settings back. One that somebody made anew in its place is
-/// theirs.
-async fn release_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<()> {
-    let record = &journal.tap;
-    let Some(nic) = netlink.nic(&record.name).await? else { return Ok(()) };
-    if nic.kind != "tun" || record.ifindex.is_some_and(|ifindex| ifindex != nic.ifindex) {
-        return Ok(());
-    }
-    let Some(before) = record.before else {
-        return netlink.delete_link(nic.ifindex).await;
-    };
-    if !before.up {
-        netlink.set_down(nic.ifindex).await?;
-    }
-    netlink.set_arp(nic.ifindex, before.arp).await?;
-    match before.disable_ipv6 {
-        Some(value) => sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, value).map(drop),
-        None => Ok(()),
-    }
-}
-
-async fn restore_nic(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<()> {
-    let Some(nic) = netlink.nic_by_index(journal.nic.ifindex).await? else { return Ok(()) };
-    match &journal.snapshot {
-        Some(snapshot) => snapshot.restore(netlink, netns).await,
-        None if !journal.nic.up && nic.up => netlink.set_down(nic.ifindex).await,
-        None => Ok(()),
+    async fn restore_nic(&self, journal: &Journal) -> Result<()> {
+        let Some(nic) = &self.nic else { return Ok(()) };
+        match &journal.snapshot {
+            Some(snapshot) => snapshot.restore(&self.netlink, &self.netns).await,
+            None if !journal.nic.up && nic.up => self.netlink.set_down(nic.ifindex).await,
+            None => Ok(()),
+        }
     }
 }

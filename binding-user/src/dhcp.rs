@@ -169,3 +169,101 @@ fn message(yiaddr: Ipv4Addr, entries: impl Iterator<Item = Entry>) -> Result<(By
     message.put_bytes(0, padding);
     Ok((message, left_out))
 }
+
+#[cfg(test)]
+mod tests {
+    use dhcproto::{
+        Decodable as _, Decoder,
+        v4::{Message, OptionCode},
+    };
+
+    use super::*;
+    use crate::lease::tests::lease;
+
+    /// The message of a reply, as somebody else's decoder reads it.
+    fn decode(replies: &Replies, reply: Reply) -> (Message, Vec<u8>) {
+        let template = &replies.templates[reply as usize];
+        let bytes = &template.frame[42..usize::try_from(template.len).unwrap()];
+        (Message::decode(&mut Decoder::new(bytes)).unwrap(), bytes.to_vec())
+    }
+
+    fn full() -> Lease {
+        let routes = [("0.0.0.0/0", "169.254.1.1"), ("169.254.1.1/32", "")];
+        let search = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"];
+        Lease {
+            dns: vec![Ipv4Addr::new(10, 96, 0, 10)],
+            search: search.map(str::to_owned).to_vec(),
+            hostname: Some("vm".to_owned()),
+            ..lease("192.168.1.10/32", &routes)
+        }
+    }
+
+    #[test]
+    fn an_offer_tells_all_of_the_lease() {
+        let replies = Replies::new(&full()).unwrap();
+        let (offer, bytes) = decode(&replies, Reply::Offer);
+        let option = |code| offer.opts().get(code).cloned();
+        assert_eq!(offer.yiaddr(), Ipv4Addr::new(192, 168, 1, 10));
+        assert_eq!(option(OptionCode::SubnetMask), Some(DhcpOption::SubnetMask(Ipv4Addr::BROADCAST)));
+        assert_eq!(option(OptionCode::Renewal), Some(DhcpOption::Renewal(43_200)));
+        assert_eq!(option(OptionCode::Rebinding), Some(DhcpOption::Rebinding(75_600)));
+        assert_eq!(option(OptionCode::InterfaceMtu), Some(DhcpOption::InterfaceMtu(1500)));
+        assert_eq!(option(OptionCode::Hostname), Some(DhcpOption::Hostname("vm".to_owned())));
+        let domain = DhcpOption::DomainName("default.svc.cluster.local".to_owned());
+        assert_eq!(option(OptionCode::DomainName), Some(domain), "the longest");
+        let Some(DhcpOption::DomainSearch(names)) = option(OptionCode::DomainSearch) else { panic!("no option 119") };
+        assert_eq!(names.len(), 3);
+        // KubeVirt has these bytes for Calico, too.
+        let routes = [121, 14, 32, 169, 254, 1, 1, 0, 0, 0, 0, 0, 169, 254, 1, 1];
+        assert!(bytes.windows(routes.len()).any(|window| window == routes), "{bytes:?}");
+        assert_eq!(replies.left_out, Vec::<u8>::new());
+    }
+
+    #[test]
+    fn type_server_and_time_come_first() {
+        let (_, bytes) = decode(&Replies::new(&full()).unwrap(), Reply::Ack);
+        assert_eq!(bytes[240..243], [53, 1, 5]);
+        assert_eq!(bytes[243..245], [54, 4]);
+        assert_eq!(bytes[249..251], [51, 4]);
+    }
+
+    #[test]
+    fn a_nak_gives_nothing_and_says_why() {
+        let (nak, bytes) = decode(&Replies::new(&full()).unwrap(), Reply::Nak);
+        assert_eq!(nak.yiaddr(), Ipv4Addr::UNSPECIFIED);
+        let codes: Vec<u8> = nak.opts().iter().map(|(code, _)| (*code).into()).filter(|code| *code != 255).collect();
+        assert_eq!(codes, [53, 54, 56]);
+        assert_eq!(bytes.len(), MIN_MESSAGE);
+    }
+
+    #[test]
+    fn an_inform_has_no_times_and_an_infinite_lease_no_renewal() {
+        let (inform, _) = decode(&Replies::new(&full()).unwrap(), Reply::Inform);
+        for code in [OptionCode::AddressLeaseTime, OptionCode::Renewal, OptionCode::Rebinding] {
+            assert_eq!(inform.opts().get(code), None);
+        }
+        let infinite = Lease { seconds: INFINITE_SECONDS, ..full() };
+        let (ack, _) = decode(&Replies::new(&infinite).unwrap(), Reply::Ack);
+        assert_eq!(ack.opts().get(OptionCode::AddressLeaseTime), Some(&DhcpOption::AddressLeaseTime(u32::MAX)));
+        assert_eq!(ack.opts().get(OptionCode::Renewal), None);
+    }
+
+    #[test]
+    fn when_room_runs_out_the_least_important_options_go() {
+        let search = (0..40).map(|n| format!("a-rather-long-name-{n}.example.org")).collect();
+        let replies = Replies::new(&Lease { search, ..full() }).unwrap();
+        assert_eq!(replies.left_out, [119]);
+        let (offer, bytes) = decode(&replies, Reply::Offer);
+        assert!(bytes.len() <= MAX_MESSAGE);
+        assert!(offer.opts().get(OptionCode::ClasslessStaticRoute).is_some());
+    }
+
+    #[test]
+    fn a_lease_whose_mandatory_options_do_not_fit_is_refused() {
+        let routes: Vec<_> = (0..60).map(|n| format!("10.{n}.0.0/16")).collect();
+        let routes: Vec<_> = routes.iter().map(|dst| (dst.as_str(), "10.244.1.1")).collect();
+        let error = Replies::new(&lease("10.244.1.5/24", &routes)).err().unwrap();
+        assert!(error.to_string().contains("option 121"), "{error}");
+        assert!(error.hint().is_some());
+    }
+}

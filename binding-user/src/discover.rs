@@ -1,6 +1,8 @@
 //! Reads everything of a pod NIC that a lease may be made of. It changes nothing.
 
-use std::path::Path;
+use std::{net::IpAddr, path::Path};
+
+use ipnet::IpNet;
 
 use crate::{
     Error, Result,
@@ -53,13 +55,33 @@ async fn read_routes(netlink: &Netlink, nic: &Nic, warnings: &mut Vec<String>) -
             }
         } else if table != rtm::RT_TABLE_MAIN {
             warnings.push(format!("the route to {dst} is in table {table}, not main; the guest is not told of it"));
+        } else if matches!((dst, route.via), (IpNet::V4(_), Some(IpAddr::V6(_)))) {
+            warnings.push(format!("the route to {dst} has an IPv6 next hop; the guest is not told of it"));
         } else if route.multipath {
             warnings.push(format!("the route to {dst} has several paths; the guest is not told of it"));
         } else {
             routes.push(route);
         }
     }
-    Ok(routes)
+    Ok(keep_preferred(routes, warnings))
+}
+
+/// Of IPv4 routes to one destination, keeps those of the lowest metric: DHCP knows no metrics, and a client takes what it
+/// is told first.
+fn keep_preferred(routes: Vec<Route>, warnings: &mut Vec<String>) -> Vec<Route> {
+    let best = |dst| routes.iter().filter(|route| route.dst == dst).map(|route| route.metric).min();
+    let (kept, others): (Vec<_>, Vec<_>) = routes
+        .iter()
+        .cloned()
+        .partition(|route| matches!(route.dst, IpNet::V6(_)) || Some(route.metric) == best(route.dst));
+    let warn = |route: Route| {
+        format!(
+            "the route to {} of metric {} has a better one beside it; the guest is not told of it",
+            route.dst, route.metric
+        )
+    };
+    warnings.extend(others.into_iter().map(warn));
+    kept
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
     discover::discover,
     error::Result,
     facts::Facts,
-    lease::Lease,
+    lease::{self, Lease},
     netns::Netns,
 };
 
@@ -28,8 +28,10 @@ impl Discovery {
     pub async fn make(arguments: &Discover) -> Result<Self> {
         let netns = Netns::open(&arguments.netns)?;
         let resolv_conf = arguments.lease.resolv_conf.as_deref();
-        let facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
+        let mut facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
         let lease = Lease::from_facts(&facts, &arguments.lease.options().for_pod(&arguments.netns))?;
+        let warnings = lease.as_ref().map(|lease| lease::warnings(&facts, lease));
+        facts.warnings.extend(warnings.into_iter().flatten());
         Ok(Self { version: 1, lease, facts })
     }
 

@@ -14,12 +14,12 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    datapath::{Hook, HookKind, bpffs::make_private_folder},
+    datapath::{Hook, bpffs::make_private_folder},
     error::{Context as _, Error, Result},
     lease::Lease,
     netns::NetnsId,
     nic::Nic,
-    request::AttachRequest,
+    request::{AttachRequest, check_name},
     snapshot::Snapshot,
     wire::Wire,
 };
@@ -44,6 +44,9 @@ pub enum Phase {
 pub struct TapRecord {
     /// Name of the device.
     pub name: String,
+    /// The name under which attach makes the tap, before it is known by its index; `None` for a tap that was there. A
+    /// random one: what is deleted by this name can be nobody else's.
+    pub made_as: Option<String>,
     /// What an existing tap was like; `None` when attach makes it, and detach deletes it.
     pub before: Option<TapBefore>,
     /// Interface index, once it is known.
@@ -104,11 +107,6 @@ impl Journal {
     pub fn is_of_another_boot(&self) -> bool {
         boot_id().is_ok_and(|boot| boot != self.header.boot)
     }
-
-    /// How the programs are attached.
-    pub fn hook_kind(&self) -> HookKind {
-        self.wire.hook
-    }
 }
 
 /// What every record begins with, whatever it records.
@@ -160,6 +158,12 @@ impl Store {
         Flock::lock(file, FlockArg::LockExclusive).map(Lock).map_err(|(_, errno)| errno).context(what)
     }
 
+    /// Whether some process is changing a binding right now.
+    pub fn is_busy(&self) -> bool {
+        let Ok(file) = File::open(self.folder.join("lock")) else { return false };
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
+    }
+
     /// The record of a binding, if there is one.
     pub fn load(&self, name: &str) -> Result<Option<Journal>> {
         let path = self.path(name);
@@ -172,6 +176,7 @@ impl Store {
 
     /// The record of a binding that must exist.
     pub fn load_existing(&self, name: &str) -> Result<Journal> {
+        check_name(name)?;
         self.load(name)?.ok_or_else(|| {
             Error::new(format!("find the binding {name}"), "there is none of this name")
                 .with_hint("`tapwire list` lists the bindings")

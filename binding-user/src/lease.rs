@@ -5,10 +5,7 @@
 //! the prefix would ask for its neighbours by ARP, and nobody would answer. There the guest gets a /32 and learns each
 //! route by option 121 (RFC 3442), the way to the gateway included.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use binding_common::{MacAddr, dhcp::LINK_LOCAL_SERVER};
 use ipnet::{IpNet, Ipv4Net};
@@ -18,6 +15,8 @@ use crate::{
     error::{Error, Result},
     facts::{Facts, Route, RouteKind, Scope},
     netns::NetnsSpec,
+    podfile,
+    resolv::is_domain,
 };
 
 /// Seconds that a lease is valid unless `--lease-time` says otherwise.
@@ -77,15 +76,28 @@ pub struct LeaseOptions {
 }
 
 impl LeaseOptions {
+    /// Refuses an MTU that the NIC does not carry, in octets.
+    pub fn check_mtu(&self, nic: u32) -> Result<()> {
+        match self.mtu {
+            Some(mtu) if mtu > nic => {
+                Err(Error::new("set the guest's MTU", format!("{mtu} is over the pod NIC's {nic}"))
+                    .with_hint(format!("choose --mtu {nic} or less")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The same with the pod's host name, where the operator gave none and the pod's can be told from the node's: the
     /// namespace of a network has no name of its own, the file of a process has.
     #[must_use]
     pub fn for_pod(&self, netns: &NetnsSpec) -> Self {
         let of_process = || match netns {
-            NetnsSpec::Pid(pid) => fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).ok(),
+            NetnsSpec::Pid(pid) => podfile::read(*pid, "etc/hostname"),
             _ => None,
         };
-        let of_process = || of_process().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        let first_line =
+            |text: Vec<u8>| String::from_utf8(text).ok()?.lines().next().map(|line| line.trim().to_owned());
+        let of_process = || of_process().and_then(first_line).filter(|name| is_domain(name));
         Self { hostname: self.hostname.clone().or_else(of_process), ..self.clone() }
     }
 }
@@ -93,14 +105,14 @@ impl LeaseOptions {
 impl Lease {
     /// The lease that follows from the facts; `None` when the NIC has no IPv4 address.
     pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
-        let Some(address) = facts.addresses.iter().find_map(|address| match address.address {
-            IpNet::V4(net) if address.scope == Scope::Global => Some(net),
-            _ => None,
-        }) else {
-            return Ok(None);
-        };
-        let routes: Vec<_> = facts.routes.iter().filter_map(ipv4_unicast).collect();
+        let Some(address) = global_addresses(facts).next() else { return Ok(None) };
         let connected = LeaseRoute { dst: address.trunc(), via: None };
+        let routes: Vec<_> = facts.routes.iter().filter_map(ipv4_unicast).collect();
+        // The guest has one address, so the networks of the others are not on its link.
+        let others: Vec<_> =
+            other_addresses(facts, address).map(|other| LeaseRoute { dst: other.trunc(), via: None }).collect();
+        let routes: Vec<_> =
+            routes.into_iter().filter(|route| *route == connected || !others.contains(route)).collect();
         let on_link = routes.contains(&connected);
         let gateway = routes.iter().find(|route| route.dst.prefix_len() == 0).and_then(|route| route.via);
         let server_id = gateway.unwrap_or(LINK_LOCAL_SERVER.into());
@@ -161,6 +173,33 @@ impl Lease {
     }
 }
 
+/// The addresses that a lease can be made of; the first one is taken.
+fn global_addresses(facts: &Facts) -> impl Iterator<Item = Ipv4Net> {
+    facts.addresses.iter().filter_map(|address| match address.address {
+        IpNet::V4(net) if address.scope == Scope::Global => Some(net),
+        _ => None,
+    })
+}
+
+/// The addresses that the guest is not given.
+fn other_addresses(facts: &Facts, given: Ipv4Net) -> impl Iterator<Item = Ipv4Net> {
+    global_addresses(facts).filter(move |address| *address != given)
+}
+
+/// What of the facts the lease cannot say, each as one line for the operator.
+pub fn warnings(facts: &Facts, lease: &Lease) -> Vec<String> {
+    let others = global_addresses(facts).skip(1);
+    let mut warnings: Vec<_> = others.map(|other| format!("the guest is not given the address {other}")).collect();
+    let gateway = lease.gateway.map(IpAddr::V4);
+    if facts.neighbours.iter().any(|neighbour| Some(neighbour.address) == gateway) {
+        warnings.push(
+            "the gateway is a permanent neighbour of the pod: if it answers no ARP, the guest does not reach it"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
 /// A single address as a prefix.
 fn host(address: Ipv4Addr) -> Ipv4Net {
     Ipv4Net::from(address)
@@ -179,13 +218,151 @@ fn ipv4_unicast(route: &Route) -> Option<LeaseRoute> {
 
 /// The NIC's MTU, or that of the default route where it is smaller: DHCP knows no MTU of a route.
 fn mtu(facts: &Facts, options: &LeaseOptions) -> Result<u32> {
-    let route = facts.routes.iter().filter(|route| route.dst.prefix_len() == 0).filter_map(|route| route.mtu).min();
-    let limit = facts.nic.mtu;
-    match options.mtu {
-        Some(mtu) if mtu > limit => Err(Error::new("set the guest's MTU", format!("{mtu} is over the NIC's {limit}"))
-            .with_hint(format!("choose --mtu {limit} or less"))),
-        Some(mtu) if mtu < 68 => Err(Error::new("set the guest's MTU", format!("{mtu} is under the least of IPv4, 68"))),
-        Some(mtu) => Ok(mtu),
-        None => Ok(route.map_or(limit, |mtu| mtu.min(limit))),
+    let nic = facts.nic.mtu;
+    let default = Ipv4Net::default();
+    let route = facts.routes.iter().filter(|route| route.dst == IpNet::V4(default)).filter_map(|route| route.mtu).min();
+    options.check_mtu(nic)?;
+    Ok(options.mtu.unwrap_or_else(|| route.map_or(nic, |mtu| mtu.min(nic))))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{
+        facts::{Address, NetnsFacts},
+        netns::NetnsId,
+        nic::Nic,
+        resolv::Resolv,
+    };
+
+    /// The facts of a pod NIC: its address, and its routes as (destination, next hop).
+    fn facts(address: &str, routes: &[(&str, &str)]) -> Facts {
+        let address = Address {
+            address: address.parse().unwrap(),
+            peer: None,
+            scope: Scope::Global,
+            flags: Vec::new(),
+            label: None,
+        };
+        let route = |(dst, via): &(&str, &str)| Route {
+            dst: dst.parse().unwrap(),
+            via: via.parse().ok(),
+            scope: if via.is_empty() { Scope::Link } else { Scope::Global },
+            table: 254,
+            metric: 0,
+            prefsrc: None,
+            onlink: false,
+            protocol: 3,
+            mtu: None,
+            kind: RouteKind::Unicast,
+            multipath: false,
+        };
+        Facts {
+            netns: NetnsFacts {
+                spec: "pod".to_owned(),
+                path: PathBuf::from("/run/netns/pod"),
+                id: NetnsId { dev: 4, ino: 1, cookie: None },
+            },
+            nic: Nic {
+                name: "eth0".to_owned(),
+                ifindex: 2,
+                kind: "veth".to_owned(),
+                mac: MacAddr([0x0a, 0x58, 0x0a, 0xf4, 1, 5]),
+                mtu: 1500,
+                up: true,
+                carrier: true,
+                running: true,
+                arp: true,
+                master: None,
+                link: None,
+                link_netnsid: None,
+                xdp: false,
+                netkit_l3: false,
+                queues: 1,
+            },
+            addresses: vec![address],
+            routes: routes.iter().map(route).collect(),
+            neighbours: Vec::new(),
+            resolv: Resolv::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// A lease without DNS, for the tests of what is made of it.
+    pub(crate) fn lease(address: &str, routes: &[(&str, &str)]) -> Lease {
+        Lease::from_facts(&facts(address, routes), &LeaseOptions::default()).unwrap().unwrap()
+    }
+
+    /// The routes of a lease, as text.
+    fn told(lease: &Lease) -> Vec<String> {
+        let via = |route: &LeaseRoute| route.via.map_or("link".to_owned(), |via| via.to_string());
+        lease.routes.iter().map(|route| format!("{} {}", route.dst, via(route))).collect()
+    }
+
+    #[test]
+    fn a_connected_prefix_and_a_gateway_in_it_need_no_classless_routes() {
+        let lease = lease("10.244.1.5/24", &[("0.0.0.0/0", "10.244.1.1"), ("10.244.1.0/24", "")]);
+        assert_eq!(lease.address.to_string(), "10.244.1.5/24");
+        assert_eq!(told(&lease), ["0.0.0.0/0 10.244.1.1"]);
+        assert!(!lease.needs_classless_routes());
+        assert_eq!(lease.server_id, Ipv4Addr::new(10, 244, 1, 1));
+    }
+
+    #[test]
+    fn flannel_routes_come_before_the_default() {
+        let routes = [("0.0.0.0/0", "10.244.1.1"), ("10.244.0.0/16", "10.244.1.1"), ("10.244.1.0/24", "")];
+        let lease = lease("10.244.1.5/24", &routes);
+        assert_eq!(told(&lease), ["10.244.0.0/16 10.244.1.1", "0.0.0.0/0 10.244.1.1"]);
+        assert!(lease.needs_classless_routes());
+    }
+
+    #[test]
+    fn calico_has_a_host_address_and_the_way_to_its_gateway_first() {
+        let lease = lease("192.168.1.10/32", &[("0.0.0.0/0", "169.254.1.1"), ("169.254.1.1/32", "")]);
+        assert_eq!(lease.address.to_string(), "192.168.1.10/32");
+        assert_eq!(told(&lease), ["169.254.1.1/32 link", "0.0.0.0/0 169.254.1.1"]);
+    }
+
+    #[test]
+    fn a_prefix_without_a_connected_route_is_not_believed() {
+        // ptp, kindnet: the prefix is reached by the gateway.
+        let routes = [("0.0.0.0/0", "10.1.2.1"), ("10.1.2.0/24", "10.1.2.1"), ("10.1.2.1/32", "")];
+        let lease = lease("10.1.2.5/24", &routes);
+        assert_eq!(lease.address.to_string(), "10.1.2.5/32");
+        assert_eq!(told(&lease), ["10.1.2.1/32 link", "10.1.2.0/24 10.1.2.1", "0.0.0.0/0 10.1.2.1"]);
+    }
+
+    #[test]
+    fn a_gateway_that_the_cni_took_for_on_link_gets_a_route_of_its_own() {
+        let lease = lease("10.0.0.5/32", &[("0.0.0.0/0", "10.0.0.1")]);
+        assert_eq!(told(&lease), ["10.0.0.1/32 link", "0.0.0.0/0 10.0.0.1"]);
+    }
+
+    #[test]
+    fn without_a_gateway_the_server_stands_in_and_is_routed() {
+        let lease = lease("10.244.1.5/24", &[("10.244.1.0/24", "")]);
+        assert_eq!(lease.gateway, None);
+        assert_eq!(lease.server_id, Ipv4Addr::from(LINK_LOCAL_SERVER));
+        assert_eq!(told(&lease), ["169.254.75.10/32 link"]);
+        assert!(lease.answers_for_server());
+    }
+
+    #[test]
+    fn the_mtu_is_the_least_of_nic_and_default_route_and_never_more() {
+        let mut facts = facts("10.244.1.5/24", &[("0.0.0.0/0", "10.244.1.1"), ("10.244.1.0/24", "")]);
+        facts.routes[0].mtu = Some(1400);
+        let with = |mtu| Lease::from_facts(&facts, &LeaseOptions { mtu, ..LeaseOptions::default() });
+        assert_eq!(with(None).unwrap().unwrap().mtu, 1400);
+        assert_eq!(with(Some(1500)).unwrap().unwrap().mtu, 1500);
+        assert!(with(Some(1501)).unwrap_err().hint().unwrap().contains("--mtu 1500"));
+    }
+
+    #[test]
+    fn a_nic_without_a_global_address_has_no_lease() {
+        let mut facts = facts("169.254.3.3/16", &[]);
+        facts.addresses[0].scope = Scope::Link;
+        assert_eq!(Lease::from_facts(&facts, &LeaseOptions::default()).unwrap(), None);
     }
 }

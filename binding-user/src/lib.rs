@@ -24,6 +24,7 @@ pub mod netns;
 pub mod nic;
 pub mod peer;
 pub mod plan;
+pub mod podfile;
 pub mod report;
 pub mod request;
 pub mod resolv;

@@ -1,9 +1,12 @@
 //! `tapwire`, the binary: reads the command line, calls the library, prints.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use binding_user::{
-    Error, Result,
+    Context as _, Error, Result,
     attach::attach,
     binding::Environment,
     cli::{Cli, Command, Discover, Format, Output},
@@ -40,18 +43,20 @@ async fn run(cli: Cli) -> Result<()> {
             for warning in &journal.warnings {
                 eprintln!("warning: {warning}");
             }
-            let report = Report::of(&environment, &journal).await?;
+            let report = Report::of(&environment, &journal).await;
             print(arguments.output, &report, Report::to_text)
         }
         Command::Detach(arguments) => {
             detach(&environment, arguments.name()).await?;
             let name = arguments.name();
-            print(arguments.output, &serde_json::json!({ "version": 1, "detached": name }), |_| format!("detached {name}"))
+            print(arguments.output, &serde_json::json!({ "version": 1, "detached": name }), |_| {
+                format!("detached {name}")
+            })
         }
         Command::List(output) => list(&environment, output).await,
         Command::Show(arguments) => {
             let journal = environment.store.load_existing(arguments.name())?;
-            let report = Report::of(&environment, &journal).await?;
+            let report = Report::of(&environment, &journal).await;
             print(arguments.output, &report, Report::to_text)
         }
     }
@@ -66,19 +71,21 @@ async fn list(environment: &Environment, output: Output) -> Result<()> {
     let (journals, errors) = environment.store.list()?;
     let mut reports = Vec::new();
     for journal in &journals {
-        reports.push(Report::of(environment, journal).await?);
+        reports.push(Report::of(environment, journal).await);
     }
     print(output, &reports, |reports| report::table(reports))?;
     Error::join(errors)
 }
 
 fn print<T: Serialize>(output: Output, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
-    match output.output {
-        Format::Text => println!("{}", text(value)),
-        Format::Json => {
-            let json = serde_json::to_string_pretty(value).map_err(|error| Error::new("write JSON", error))?;
-            println!("{json}");
-        }
+    let text = match output.output {
+        Format::Text => text(value),
+        Format::Json => serde_json::to_string_pretty(value).context(|| "write JSON")?,
+    };
+    // What was to be done is done: a reader that went away, or a full disk behind it, does not undo it.
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("warning: write the output: {error}"),
+        _ => {}
     }
     Ok(())
 }

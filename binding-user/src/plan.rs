@@ -3,13 +3,14 @@
 use binding_common::{MacAddr, dhcp::Server};
 
 use crate::{
-    datapath::{Constants, Hook, HookKind, hook},
+    datapath::{Constants, HookKind, hook},
     dhcp::Replies,
     discover::discover,
     error::{Error, Result},
-    facts::Facts,
+    facts::{Address, Facts, Scope},
     journal::{Header, Journal, Phase, TapBefore, TapRecord},
-    lease::Lease,
+    lease::{self, Lease},
+    mac,
     netlink::Netlink,
     netns::{MachinesOwn, Netns},
     nic::Nic,
@@ -38,10 +39,17 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
     let netlink = Netlink::open(netns)?;
     let facts = discover(&request.netns, netns, &request.nic, request.resolv_conf.as_deref()).await?;
     check_nic(&facts.nic)?;
+    request.lease.check_mtu(facts.nic.mtu)?;
     let mut warnings = facts.warnings.clone();
-    let mut lease = lease(request, &facts)?;
+    let mut lease = make_lease(request, &facts)?;
+    warnings.extend(check_programs(&netlink, netns, &facts.nic).await?);
     let tap = tap_record(request, &facts, &netlink, netns).await?;
+    if request.nic == request.tap {
+        return Err(Error::new(format!("join {} to {}", request.nic, request.tap), "they are one device")
+            .with_hint("name the VM's tap with --tap"));
+    }
     if let Some(lease) = &mut lease {
+        warnings.extend(lease::warnings(&facts, lease));
         if tap.mtu < lease.mtu {
             warnings.push(format!("the tap's MTU {} is below {}: the guest is told {}", tap.mtu, lease.mtu, tap.mtu));
             lease.mtu = tap.mtu;
@@ -51,14 +59,14 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
             warnings.push(format!("no room in the DHCP replies for the options {left_out:?}"));
         }
     }
-    let mac_mode = request.mac_mode.decide(&facts.nic);
+    let mac_mode = request.mac_mode.decide(&facts.nic)?;
     let snapshot = match mac_mode {
         MacMode::Keep => None,
         _ => Some(Snapshot::take(&netlink, netns, facts.nic.ifindex).await?),
     };
     let wire = decide_wire(request, &facts.nic, netns, mac_mode).await?;
     let hooks = wire::hooks(&request.nic, &request.tap, mac_mode);
-    let clsact_made = without_clsact(&netlink, &hooks, &facts.nic, &tap, wire.hook).await?;
+    let clsact_made = without_clsact(&netlink, &facts.nic, &tap, wire.hook).await?;
     Ok(Journal {
         header: Header::now()?,
         name,
@@ -115,7 +123,7 @@ fn check_nic(nic: &Nic) -> Result<()> {
     Ok(())
 }
 
-fn lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
+fn make_lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
     if request.dhcp == DhcpMode::Off {
         return Ok(None);
     }
@@ -131,9 +139,11 @@ fn lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
 async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, netns: &Netns) -> Result<TapRecord> {
     let what = || format!("use the tap {}", request.tap);
     let wanted_mtu = request.lease.mtu;
+    tap::check_name(&request.tap)?;
     let Some(tap) = tap::find(netlink, &request.tap).await? else {
         return Ok(TapRecord {
             name: request.tap.clone(),
+            made_as: Some(random_name()?),
             before: None,
             ifindex: None,
             mtu: wanted_mtu.unwrap_or(facts.nic.mtu),
@@ -151,6 +161,11 @@ async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, n
     if request.queues.is_some_and(|queues| (queues > 1) != tap.multi_queue) {
         return refuse(format!("it is {}multi-queue", if tap.multi_queue { "" } else { "not " }), keep);
     }
+    let addresses = netlink.addresses(tap.nic.ifindex).await?;
+    let is_global = |address: &Address| address.scope == Scope::Global;
+    if addresses.iter().filter_map(Address::parse).any(|address| is_global(&address)) {
+        return refuse("it has an address".to_owned(), "a tap that a guest is behind needs none; remove it first");
+    }
     if let Some(owner) = request.tap_owner
         && (tap.owner != Some(owner.uid) || owner.gid.is_some_and(|gid| tap.group != Some(gid)))
     {
@@ -159,11 +174,33 @@ async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, n
     let disable_ipv6 = sysctl::read_ipv6(netns, &tap.nic.name, DISABLE_IPV6)?;
     Ok(TapRecord {
         name: tap.nic.name,
+        made_as: None,
         before: Some(TapBefore { up: tap.nic.up, arp: tap.nic.arp, disable_ipv6 }),
         ifindex: Some(tap.nic.ifindex),
         mtu: tap.nic.mtu,
         multi_queue: tap.multi_queue,
     })
+}
+
+/// A name that nobody else gives to a device.
+fn random_name() -> Result<String> {
+    let octets = mac::random()?.0;
+    Ok(octets.iter().fold("tw".to_owned(), |name, octet| format!("{name}{octet:02x}")))
+}
+
+/// Refuses a pod NIC with programs of ours, whose binding is recorded elsewhere; warns of other people's.
+async fn check_programs(netlink: &Netlink, netns: &Netns, nic: &Nic) -> Result<Vec<String>> {
+    let tc = netlink.tc(nic.ifindex).await?;
+    let filters = tc.ingress.iter().chain(&tc.egress);
+    let filters = filters.map(|filter| filter.bpf_name.clone().unwrap_or_else(|| filter.kind.clone()));
+    let programs: Vec<_> = filters.chain(netns.run(|| hook::programs_on_tcx(&nic.name))?).collect();
+    if let Some(ours) = programs.iter().find(|program| hook::is_ours(program)) {
+        return Err(Error::new(format!("attach to {}", nic.name), format!("the program {ours} is on it already"))
+            .with_hint("a tapwire with another state folder (TAPWIRE_STATE_DIR) made that binding; detach it there"));
+    }
+    let warn =
+        |program| format!("{} carries {program}; it may keep frames from the guest, or be passed over", nic.name);
+    Ok(programs.into_iter().map(warn).collect())
 }
 
 async fn decide_wire(request: &AttachRequest, nic: &Nic, pod: &Netns, mac_mode: MacMode) -> Result<Wire> {
@@ -191,13 +228,7 @@ async fn decide_wire(request: &AttachRequest, nic: &Nic, pod: &Netns, mac_mode: 
 }
 
 /// The devices that get a clsact qdisc from us, and lose it at detach.
-async fn without_clsact(
-    netlink: &Netlink,
-    hooks: &[Hook],
-    nic: &Nic,
-    tap: &TapRecord,
-    kind: HookKind,
-) -> Result<Vec<String>> {
+async fn without_clsact(netlink: &Netlink, nic: &Nic, tap: &TapRecord, kind: HookKind) -> Result<Vec<String>> {
     let mut devices = Vec::new();
     if kind != HookKind::Clsact {
         return Ok(devices);
@@ -210,11 +241,13 @@ async fn without_clsact(
         match qdisc.as_deref() {
             None => devices.push(name.clone()),
             Some("clsact") => {}
-            Some(other) if hooks.iter().any(|hook| hook.device == *name) => {
-                return Err(Error::new(format!("add the clsact qdisc to {name}"), format!("an {other} qdisc is there"))
-                    .with_hint(format!("tc qdisc del dev {name} {other}, if nobody needs it")));
+            Some(other) => {
+                return Err(Error::new(
+                    format!("add the clsact qdisc to {name}"),
+                    format!("an {other} qdisc is there"),
+                )
+                .with_hint(format!("tc qdisc del dev {name} {other}, if nobody needs it")));
             }
-            Some(_) => {}
         }
     }
     Ok(devices)

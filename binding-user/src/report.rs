@@ -10,9 +10,10 @@ use crate::{
     datapath::{HookKind, Pins},
     error::Result,
     journal::Journal,
-    lease::Lease,
+    lease::{INFINITE_SECONDS, Lease},
     netlink::Netlink,
     netns::Netns,
+    tap,
     wire::{MacMode, ToNetwork},
 };
 
@@ -127,15 +128,19 @@ impl From<&Counters> for CountersReport {
 
 impl Report {
     /// Looks at a binding.
-    pub async fn of(environment: &Environment, journal: &Journal) -> Result<Self> {
+    pub async fn of(environment: &Environment, journal: &Journal) -> Self {
         let state = State::of(environment, journal).await;
+        let state = state.unwrap_or_else(|error| State::Degraded(error.to_string()));
         let (mac, queues) = match state {
             State::Gone => (journal.nic.mac, 0),
-            _ => current(journal).await?,
+            _ => current(journal).await.unwrap_or((journal.nic.mac, 0)),
         };
-        // Counters live as long as the pins; a binding without them has counted nothing that can be told.
-        let counters = Pins::of(&environment.bpffs, &journal.name).counters().unwrap_or(Counters::ZERO);
-        Ok(Self {
+        let mut warnings = journal.warnings.clone();
+        let counters = Pins::of(&environment.bpffs, &journal.name).counters().unwrap_or_else(|error| {
+            warnings.push(format!("the counters are not known: {error}"));
+            Counters::ZERO
+        });
+        Self {
             version: 1,
             name: journal.name.clone(),
             netns: journal.netns_path.clone(),
@@ -166,8 +171,8 @@ impl Report {
                 guard_off: Vec::new(),
             },
             counters: CountersReport::from(&counters),
-            warnings: journal.warnings.clone(),
-        })
+            warnings,
+        }
     }
 
     /// All of it, for people.
@@ -206,9 +211,12 @@ impl Report {
 impl Lease {
     /// The lease, a line for each thing that the guest is told.
     pub fn describe(&self, line: &mut impl FnMut(&str, String)) {
-        let seconds = self.seconds;
+        let seconds = match self.seconds {
+            INFINITE_SECONDS => "ever".to_owned(),
+            seconds => format!("{seconds} s"),
+        };
         let gateway = self.gateway.map_or("no gateway".to_owned(), |gateway| format!("gateway {gateway}"));
-        line("lease", format!("{} to {}, {gateway}, for {seconds} s", self.address, self.mac));
+        line("lease", format!("{} to {}, {gateway}, for {seconds}", self.address, self.mac));
         for route in &self.routes {
             let via = route.via.map_or("on the link".to_owned(), |via| format!("via {via}"));
             line("  route", format!("{} {via}", route.dst));
@@ -228,8 +236,10 @@ async fn current(journal: &Journal) -> Result<(MacAddr, u32)> {
     };
     let netlink = Netlink::open(&netns)?;
     let nic = netlink.nic_by_index(journal.nic.ifindex).await?;
-    let tap = netlink.nic(&journal.tap.name).await?;
-    Ok((nic.map_or(journal.nic.mac, |nic| nic.mac), tap.map_or(0, |tap| tap.queues)))
+    let tap = tap::find(&netlink, &journal.tap.name).await?;
+    // A multi-queue tap has as many as the VM has opened; the kernel counts them for no other.
+    let queues = tap.map_or(0, |tap| if tap.multi_queue { tap.open_queues.unwrap_or(0) } else { 1 });
+    Ok((nic.map_or(journal.nic.mac, |nic| nic.mac), queues))
 }
 
 /// The name that a value has in JSON.

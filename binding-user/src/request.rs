@@ -43,7 +43,7 @@ impl std::str::FromStr for TapOwner {
     }
 }
 
-/// What the operator asks of `attach`. Two requests that are equal ask for the same binding.
+/// What the operator asks of `attach`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachRequest {
     /// The pod's namespace.
@@ -81,6 +81,13 @@ pub struct AttachRequest {
 }
 
 impl AttachRequest {
+    /// Whether both ask for the same binding, of a namespace that is the same. How the namespace was named, and what was
+    /// permitted on the way, leaves no trace in a binding.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let Self { netns, force, mount_bpffs, .. } = other.clone();
+        Self { netns, force, mount_bpffs, ..self.clone() } == *other
+    }
+
     /// The name of the binding.
     pub fn binding_name(&self) -> Result<String> {
         let name = self.name.clone().unwrap_or_else(|| format!("{}-{}", self.netns.default_name(), self.nic));
@@ -95,8 +102,11 @@ pub fn check_name(name: &str) -> Result<()> {
     if (1..=63).contains(&name.len()) && name.chars().all(fits) && !name.starts_with(['.', '-']) {
         return Ok(());
     }
-    Err(Error::new(format!("name the binding {name:?}"), "a name is 1 to 63 letters, digits, dots, dashes, underscores")
-        .with_hint("give it a name with --name"))
+    Err(Error::new(
+        format!("name the binding {name:?}"),
+        "a name is 1 to 63 letters, digits, dots, dashes, underscores",
+    )
+    .with_hint("give it a name with --name"))
 }
 
 #[cfg(test)]

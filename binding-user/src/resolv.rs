@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, netns::NetnsSpec};
+use crate::{Error, Result, netns::NetnsSpec, podfile};
 
 /// Where `ip netns exec` takes a namespace's files in /etc from.
 const NETNS_ETC: &str = "/etc/netns";
@@ -104,6 +104,13 @@ impl Resolv {
     /// Finds and reads the pod's file: the one that the operator named, else for a process that process's, for a named
     /// namespace `/etc/netns/NAME/resolv.conf`, else none. Never the node's own.
     pub fn find(netns: &NetnsSpec, named: Option<&Path>) -> Result<(Self, Vec<String>)> {
+        if let (NetnsSpec::Pid(pid), None) = (netns, named) {
+            let bytes = podfile::read(*pid, "etc/resolv.conf").unwrap_or_default();
+            let (mut resolv, warnings) = Self::parse(&String::from_utf8_lossy(&bytes));
+            resolv.path =
+                Some(PathBuf::from(format!("/proc/{pid}/root/etc/resolv.conf"))).filter(|_| !bytes.is_empty());
+            return Ok((resolv, warnings));
+        }
         let Some(path) = named.map(Path::to_owned).or_else(|| default_path(netns)) else {
             return Ok(Self::parse(""));
         };
@@ -123,14 +130,13 @@ impl Resolv {
 
 fn default_path(netns: &NetnsSpec) -> Option<PathBuf> {
     match netns {
-        NetnsSpec::Pid(pid) => Some(PathBuf::from(format!("/proc/{pid}/root/etc/resolv.conf"))),
         NetnsSpec::Named(name) => Some([NETNS_ETC, name, "resolv.conf"].iter().collect()),
-        NetnsSpec::Path(_) | NetnsSpec::Current => None,
+        NetnsSpec::Path(_) | NetnsSpec::Pid(_) | NetnsSpec::Current => None,
     }
 }
 
 /// RFC 1035 lengths (253 for the text, 63 for a label), and the letters that names have in practice.
-fn is_domain(text: &str) -> bool {
+pub fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };

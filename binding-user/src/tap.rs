@@ -50,8 +50,8 @@ pub struct TapSpec {
     pub owner: Option<u32>,
     /// The group that may open it.
     pub group: Option<u32>,
-    /// More than 1 sets the multi-queue flag; the VM opens the queues.
-    pub queues: u32,
+    /// Sets the multi-queue flag; the VM opens the queues.
+    pub multi_queue: bool,
 }
 
 /// What a tap has.
@@ -110,16 +110,22 @@ pub async fn create(netlink: &Netlink, netns: &Netns, spec: &TapSpec) -> Result<
     }
 }
 
-/// `struct ifreq` with name and flags in it.
-fn interface_request(name: &str, multi_queue: bool) -> Result<libc::ifreq> {
-    // SAFETY: a C struct of integers, arrays and a union of such; all zeros is a value of it.
-    let mut request: libc::ifreq = unsafe { mem::zeroed() };
-    // One byte stays for the terminating zero. The other rules are those of dev_valid_name().
-    let fits = !name.is_empty() && name.len() < request.ifr_name.len();
+/// Refuses what no interface can be called, by the rules of `dev_valid_name()`.
+pub fn check_name(name: &str) -> Result<()> {
+    // One byte of IFNAMSIZ stays for the terminating zero.
+    let fits = (1..libc::IFNAMSIZ).contains(&name.len());
     if !fits || matches!(name, "." | "..") || name.contains(['/', ':', '%']) || name.contains(char::is_whitespace) {
         return Err(Error::new(format!("make the tap \"{name}\""), "no interface can have this name")
             .with_hint("1 to 15 bytes, without / : % and white space"));
     }
+    Ok(())
+}
+
+/// `struct ifreq` with name and flags in it.
+fn interface_request(name: &str, multi_queue: bool) -> Result<libc::ifreq> {
+    // SAFETY: a C struct of integers, arrays and a union of such; all zeros is a value of it.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    check_name(name)?;
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = libc::c_char::from_ne_bytes([from]);
     }
@@ -134,7 +140,7 @@ fn interface_request(name: &str, multi_queue: bool) -> Result<libc::ifreq> {
 /// The system calls, on a thread in the namespace.
 fn make(spec: &TapSpec) -> Result<()> {
     let what = || format!("make the tap {}", spec.name);
-    let request = interface_request(&spec.name, spec.queues > 1)?;
+    let request = interface_request(&spec.name, spec.multi_queue)?;
     let file = File::options().read(true).write(true).open("/dev/net/tun").map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::new(what(), "/dev/net/tun does not exist")
             .with_hint("load the module tun, or give the container the device /dev/net/tun"),
@@ -194,8 +200,8 @@ mod tests {
         assert!(interface_request("0123456789abcde", true).is_ok());
     }
 
-    fn spec(queues: u32) -> TapSpec {
-        TapSpec { name: "tap0".to_owned(), owner: Some(107), group: Some(36), queues }
+    fn spec(multi_queue: bool) -> TapSpec {
+        TapSpec { name: "tap0".to_owned(), owner: Some(107), group: Some(36), multi_queue }
     }
 
     #[tokio::test]
@@ -203,14 +209,14 @@ mod tests {
         let Some(lab) = Lab::new() else { return };
         let (pod, netlink) = (lab.pod.open(), lab.netlink());
         assert_eq!(find(&netlink, "tap0").await.unwrap(), None);
-        for queues in [1, 4] {
-            let tap = create(&netlink, &pod, &spec(queues)).await.unwrap();
+        for multi_queue in [false, true] {
+            let tap = create(&netlink, &pod, &spec(multi_queue)).await.unwrap();
             assert_eq!(find(&netlink, "tap0").await.unwrap().as_ref(), Some(&tap));
-            assert_eq!((tap.owner, tap.group, tap.multi_queue), (Some(107), Some(36), queues > 1));
+            assert_eq!((tap.owner, tap.group, tap.multi_queue), (Some(107), Some(36), multi_queue));
             assert!(tap.vnet_hdr && tap.persistent && tap.no_pi && !tap.nic.up, "{tap:?}");
-            assert_eq!(tap.open_queues, (queues > 1).then_some(0));
+            assert_eq!(tap.open_queues, multi_queue.then_some(0));
             assert_eq!(sysctl::read_ipv6(&pod, "tap0", sysctl::DISABLE_IPV6).unwrap(), Some(1));
-            let error = create(&netlink, &pod, &spec(queues)).await.unwrap_err();
+            let error = create(&netlink, &pod, &spec(multi_queue)).await.unwrap_err();
             assert!(error.to_string().contains("exists"), "{error}");
             netlink.delete_link(tap.nic.ifindex).await.unwrap();
         }
@@ -234,7 +240,7 @@ mod tests {
         for (name, word) in [("tap0", "tun without Ethernet"), ("br0", "bridge"), ("eth0", "veth")] {
             let error = find(&netlink, name).await.unwrap_err();
             assert!(error.to_string().contains(word), "{error}");
-            let spec = TapSpec { name: name.to_owned(), ..spec(1) };
+            let spec = TapSpec { name: name.to_owned(), ..spec(false) };
             assert!(create(&netlink, &pod, &spec).await.is_err());
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum MacMode {
-    /// `swap` on a veth or netkit, `keep` on everything else.
+    /// `swap` on a veth, `keep` on everything else.
     #[default]
     Auto,
     /// The guest gets the NIC's MAC, the NIC a random one and no address.
@@ -64,14 +64,21 @@ pub struct Wire {
 
 impl MacMode {
     /// What `auto` means for this NIC.
-    pub fn decide(self, nic: &Nic) -> Self {
-        match self {
+    pub fn decide(self, nic: &Nic) -> Result<Self> {
+        Ok(match self {
+            Self::Swap if matches!(nic.kind.as_str(), "macvlan" | "ipvlan") => {
+                return Err(Error::new(
+                    format!("swap the MAC of {}", nic.name),
+                    format!("a {} takes frames for its own MAC only, and the guest's would be lost", nic.kind),
+                )
+                .with_hint("--mac-mode keep"));
+            }
             // Devices such as a macvlan or an SR-IOV function take frames for their own MAC only, and that must stay the
             // one that the network knows.
-            Self::Auto if matches!(nic.kind.as_str(), "veth" | "netkit") => Self::Swap,
+            Self::Auto if nic.kind == "veth" => Self::Swap,
             Self::Auto => Self::Keep,
             chosen => chosen,
-        }
+        })
     }
 }
 
@@ -100,7 +107,9 @@ fn obstacle(host_side: &HostSide) -> Option<String> {
     match host_side {
         HostSide::NotVeth => Some("the pod NIC is not a veth".to_owned()),
         HostSide::SameNamespace => Some("the other end of the veth is in the same namespace".to_owned()),
-        HostSide::NotFound { why } => Some(format!("the host side was not found ({why}); --node-netns tells where it is")),
+        HostSide::NotFound { why } => {
+            Some(format!("the host side was not found ({why}); --node-netns tells where it is"))
+        }
         HostSide::Seen { nic, tc_programs, tcx_programs, xdp, .. } => {
             let name = &nic.name;
             if !nic.up {

@@ -32,36 +32,13 @@ impl BridgeBinding {
     /// Joins the pod NIC to a tap, which is made, without any DHCP server.
     pub fn wire_only(pod: &Pod, tap: &str) -> Result<Self> {
         let (namespace, nic) = (&pod.namespace, pod.nic.as_str());
-        let binding = Self {
-            tap: tap.to_owned(),
-            addresses: addresses(pod)?,
-            routes: routes(pod)?,
-            dhcp: None,
-        };
+        let binding = Self { tap: tap.to_owned(), addresses: addresses(pod)?, routes: routes(pod)?, dhcp: None };
         namespace.ip(&["addr", "flush", "dev", nic])?;
         namespace.ip(&["link", "set", nic, "down"])?;
         namespace.ip(&["link", "set", nic, "address", SWAPPED_MAC])?;
-        namespace.ip(&[
-            "link",
-            "add",
-            BRIDGE,
-            "type",
-            "bridge",
-            "stp_state",
-            "0",
-            "forward_delay",
-            "0",
-        ])?;
+        namespace.ip(&["link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0"])?;
         namespace.ip(&["link", "set", nic, "master", BRIDGE])?;
-        namespace.ip(&[
-            "link",
-            "set",
-            nic,
-            "type",
-            "bridge_slave",
-            "learning",
-            "off",
-        ])?;
+        namespace.ip(&["link", "set", nic, "type", "bridge_slave", "learning", "off"])?;
         namespace.ip(&["tuntap", "add", tap, "mode", "tap", "vnet_hdr"])?;
         namespace.ip(&["link", "set", tap, "master", BRIDGE])?;
         namespace.ip(&["addr", "add", FAKE_ADDRESS, "dev", BRIDGE])?;
@@ -73,10 +50,7 @@ impl BridgeBinding {
 
     /// The whole of it: [`wire_only`](Self::wire_only), and a DHCP server on the bridge with the default pod's lease.
     pub fn with_dhcp(pod: &Pod, tap: &str) -> Result<Self> {
-        let config = DnsmasqConfig {
-            on_link: false,
-            ..DnsmasqConfig::for_default_pod(BRIDGE, &pod.mac)
-        };
+        let config = DnsmasqConfig { on_link: false, ..DnsmasqConfig::for_default_pod(BRIDGE, &pod.mac) };
         let mut binding = Self::wire_only(pod, tap)?;
         binding.dhcp = Some(Dnsmasq::start(&pod.namespace, &config)?);
         Ok(binding)
@@ -84,12 +58,7 @@ impl BridgeBinding {
 
     /// Removes bridge, tap and server, and gives the pod NIC its MAC, addresses and routes again.
     pub fn teardown(self, pod: &Pod) -> Result<()> {
-        let Self {
-            tap,
-            addresses,
-            routes,
-            dhcp,
-        } = self;
+        let Self { tap, addresses, routes, dhcp } = self;
         drop(dhcp);
         let (namespace, nic) = (&pod.namespace, pod.nic.as_str());
         namespace.ip(&["link", "del", BRIDGE])?;
@@ -115,16 +84,9 @@ impl BridgeBinding {
 
 /// As `ip addr add` takes them again: everything up to the scope, the broadcast address included.
 fn addresses(pod: &Pod) -> Result<Vec<String>> {
-    let text = pod
-        .namespace
-        .ip(&["-o", "addr", "show", "dev", &pod.nic, "scope", "global"])?;
-    let words = |line: &str| {
-        line.split_whitespace()
-            .skip(3)
-            .take_while(|word| *word != "scope")
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let text = pod.namespace.ip(&["-o", "addr", "show", "dev", &pod.nic, "scope", "global"])?;
+    let words =
+        |line: &str| line.split_whitespace().skip(3).take_while(|word| *word != "scope").collect::<Vec<_>>().join(" ");
     Ok(text.lines().map(words).collect())
 }
 
@@ -132,9 +94,7 @@ fn addresses(pod: &Pod) -> Result<Vec<String>> {
 fn routes(pod: &Pod) -> Result<Vec<(bool, String)>> {
     let mut all = Vec::new();
     for (six, flag) in [(false, "-4"), (true, "-6")] {
-        let text = pod
-            .namespace
-            .ip(&[flag, "route", "show", "dev", &pod.nic])?;
+        let text = pod.namespace.ip(&[flag, "route", "show", "dev", &pod.nic])?;
         let lines = text.lines().filter(|line| !line.contains("proto kernel"));
         all.extend(lines.map(|line| (six, line.trim().to_owned())));
     }

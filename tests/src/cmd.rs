@@ -25,18 +25,13 @@ pub fn command<S: AsRef<OsStr>>(args: &[S]) -> Result<Command> {
 /// The command as a person would type it, for messages.
 pub fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs a command to its end and gives its standard output; any other exit than 0 is an error that quotes its words.
 pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Result<String> {
     let mut command = command(args)?;
-    let output = command
-        .output()
-        .with_context(|| format!("running {}", shown(&command)))?;
+    let output = command.output().with_context(|| format!("running {}", shown(&command)))?;
     text(&command, &output)
 }
 
@@ -45,13 +40,7 @@ pub(crate) fn text(command: &Command, output: &Output) -> Result<String> {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`{}` failed ({}): {}{}",
-            shown(command),
-            output.status,
-            stderr.trim_end(),
-            stdout.trim_end()
-        );
+        bail!("`{}` failed ({}): {}{}", shown(command), output.status, stderr.trim_end(), stdout.trim_end());
     }
     Ok(stdout)
 }
@@ -67,9 +56,7 @@ impl Running {
     /// Starts `command`.
     pub fn start(command: &mut Command) -> Result<Self> {
         let name = shown(command);
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
+        let child = command.spawn().with_context(|| format!("starting {name}"))?;
         Ok(Self { child, name })
     }
 
@@ -85,15 +72,12 @@ impl Running {
 
     /// How the process ended, or nothing while it runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child
-            .try_wait()
-            .with_context(|| format!("looking after {}", self.name))
+        self.child.try_wait().with_context(|| format!("looking after {}", self.name))
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill(Pid::from_raw(self.pid()), signal)
-            .with_context(|| format!("sending {signal} to {}", self.name))
+        kill(Pid::from_raw(self.pid()), signal).with_context(|| format!("sending {signal} to {}", self.name))
     }
 
     /// Waits for the end of the process.

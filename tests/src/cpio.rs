@@ -25,10 +25,7 @@ impl Archive {
     /// Adds a folder, and those above it.
     pub fn folder(&mut self, path: &str) -> Result<()> {
         let path = path.trim_matches('/');
-        let ends = path
-            .match_indices('/')
-            .map(|(at, _)| at)
-            .chain([path.len()]);
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
         for end in ends.filter(|&end| end > 0) {
             let folder = &path[..end];
             if !self.folders.iter().any(|known| known == folder) {
@@ -69,25 +66,10 @@ impl Archive {
         let size = u32::try_from(data.len()).context("a file too large for an initramfs")?;
         let name_size = u32::try_from(name.len() + 1)?;
         // inode, mode, uid, gid, links, mtime, size, device and its minor, the same for device files, name, checksum.
-        let fields = [
-            self.number,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            size,
-            0,
-            0,
-            0,
-            0,
-            name_size,
-            0,
-        ];
+        let fields = [self.number, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes
-                .extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);
@@ -116,20 +98,12 @@ mod tests {
         archive.file("init", 0o755, b"#!/bin/sh\n").unwrap();
         let bytes = archive.finish().unwrap();
         let mut command = std::process::Command::new("busybox");
-        let Ok(mut child) = command
-            .args(["cpio", "-t"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-        else {
+        let Ok(mut child) = command.args(["cpio", "-t"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
             eprintln!("skipped: needs busybox");
             return;
         };
         child.stdin.take().unwrap().write_all(&bytes).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert_eq!(
-            String::from_utf8(output.stdout).unwrap(),
-            "a\na/b\na/b/c.txt\na/d\ninit\n"
-        );
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "a\na/b\na/b/c.txt\na/d\ninit\n");
     }
 }

@@ -53,15 +53,7 @@ impl DnsmasqConfig {
     }
 
     fn arguments(&self) -> Vec<String> {
-        let Self {
-            interface,
-            on_link,
-            mac,
-            address,
-            netmask,
-            lease_seconds,
-            options,
-        } = self;
+        let Self { interface, on_link, mac, address, netmask, lease_seconds, options } = self;
         let mut arguments: Vec<String> = [
             "dnsmasq",
             "--keep-in-foreground",
@@ -79,18 +71,12 @@ impl DnsmasqConfig {
         .to_vec();
         arguments.push(format!("--interface={interface}"));
         arguments.push("--except-interface=lo".to_owned());
-        arguments.push(format!(
-            "--dhcp-range={address},static,{netmask},{lease_seconds}"
-        ));
+        arguments.push(format!("--dhcp-range={address},static,{netmask},{lease_seconds}"));
         arguments.push(format!("--dhcp-host={mac},{address}"));
         if !on_link {
             arguments.push(format!("--shared-network={interface},{address}"));
         }
-        arguments.extend(
-            options
-                .iter()
-                .map(|option| format!("--dhcp-option-force={option}")),
-        );
+        arguments.extend(options.iter().map(|option| format!("--dhcp-option-force={option}")));
         arguments
     }
 }
@@ -110,19 +96,10 @@ impl Dnsmasq {
         let log = folder.path().join("log");
         let file = fs::File::create(&log).context("making dnsmasq's log")?;
         let mut arguments = config.arguments();
-        arguments.push(format!(
-            "--dhcp-leasefile={}",
-            folder.path().join("leases").display()
-        ));
+        arguments.push(format!("--dhcp-leasefile={}", folder.path().join("leases").display()));
         let mut command = cmd::command(&arguments)?;
-        command
-            .stdout(Stdio::from(file.try_clone()?))
-            .stderr(Stdio::from(file));
-        let mut server = Self {
-            process: namespace.spawn(&mut command)?,
-            log,
-            _folder: folder,
-        };
+        command.stdout(Stdio::from(file.try_clone()?)).stderr(Stdio::from(file));
+        let mut server = Self { process: namespace.spawn(&mut command)?, log, _folder: folder };
         wait_for("dnsmasq to serve", Duration::from_secs(5), || {
             if let Some(status) = server.process.ended()? {
                 bail!("dnsmasq ended ({status}): {}", server.log()?);

@@ -13,45 +13,23 @@ const NOT_SETTINGS: [&str; 1] = ["stable_secret"];
 
 /// The text for one NIC of a namespace. Waits until no address is tentative any more.
 pub fn fingerprint(namespace: &Namespace, nic: &str) -> Result<String> {
-    let addresses = wait_for(
-        &format!("settled addresses on {nic}"),
-        Duration::from_secs(8),
-        || {
-            let text = namespace.ip(&["addr", "show", "dev", nic])?;
-            Ok((!text.contains("tentative")).then_some(text))
-        },
-    )?;
+    let addresses = wait_for(&format!("settled addresses on {nic}"), Duration::from_secs(8), || {
+        let text = namespace.ip(&["addr", "show", "dev", nic])?;
+        Ok((!text.contains("tentative")).then_some(text))
+    })?;
     let mut all = String::new();
-    section(
-        &mut all,
-        "link",
-        &namespace.ip(&["-d", "link", "show", "dev", nic])?,
-    );
+    section(&mut all, "link", &namespace.ip(&["-d", "link", "show", "dev", nic])?);
     section(&mut all, "addresses", &addresses);
     // The kernel lists routes of one prefix in the order they came back in, which changes nothing: sorted.
-    section(
-        &mut all,
-        "ipv4 routes",
-        &sorted(&namespace.ip(&["-4", "route", "show", "table", "all", "dev", nic])?),
-    );
-    section(
-        &mut all,
-        "ipv6 routes",
-        &sorted(&namespace.ip(&["-6", "route", "show", "table", "all", "dev", nic])?),
-    );
+    section(&mut all, "ipv4 routes", &sorted(&namespace.ip(&["-4", "route", "show", "table", "all", "dev", nic])?));
+    section(&mut all, "ipv6 routes", &sorted(&namespace.ip(&["-6", "route", "show", "table", "all", "dev", nic])?));
     let permanent = ["neigh", "show", "nud", "permanent", "dev", nic];
     section(&mut all, "neighbours", &sorted(&namespace.ip(&permanent)?));
     section(&mut all, "sysctls", &sysctls(namespace, nic)?);
-    section(
-        &mut all,
-        "qdiscs",
-        &namespace.exec(&["tc", "qdisc", "show", "dev", nic])?,
-    );
+    section(&mut all, "qdiscs", &namespace.exec(&["tc", "qdisc", "show", "dev", nic])?);
     for hook in ["ingress", "egress"] {
         // Without clsact `tc` answers with an error, which is the same as no filter.
-        let filters = namespace
-            .exec(&["tc", "filter", "show", "dev", nic, hook])
-            .unwrap_or_default();
+        let filters = namespace.exec(&["tc", "filter", "show", "dev", nic, hook]).unwrap_or_default();
         section(&mut all, &format!("{hook} filters"), &filters);
     }
     Ok(all)
@@ -60,16 +38,10 @@ pub fn fingerprint(namespace: &Namespace, nic: &str) -> Result<String> {
 /// The lines that two fingerprints do not share, `-` before and `+` after: what to print when they differ.
 pub fn difference(before: &str, after: &str) -> String {
     let mut text = String::new();
-    for line in before
-        .lines()
-        .filter(|line| !after.lines().any(|other| other == *line))
-    {
+    for line in before.lines().filter(|line| !after.lines().any(|other| other == *line)) {
         let _ = writeln!(text, "- {line}");
     }
-    for line in after
-        .lines()
-        .filter(|line| !before.lines().any(|other| other == *line))
-    {
+    for line in after.lines().filter(|line| !before.lines().any(|other| other == *line)) {
         let _ = writeln!(text, "+ {line}");
     }
     if text.is_empty() && before != after {
@@ -90,8 +62,7 @@ fn without_moments(line: &str) -> String {
     let mut words = Vec::new();
     let mut previous = "";
     for word in line.split(' ') {
-        let runs =
-            matches!(previous, "valid_lft" | "preferred_lft" | "expires") && word != "forever";
+        let runs = matches!(previous, "valid_lft" | "preferred_lft" | "expires") && word != "forever";
         words.push(if runs { "*" } else { word });
         previous = word;
     }
@@ -135,10 +106,7 @@ mod tests {
 
     #[test]
     fn lifetimes_do_not_count() {
-        assert_eq!(
-            without_moments("valid_lft 3599sec preferred_lft forever"),
-            "valid_lft * preferred_lft forever"
-        );
+        assert_eq!(without_moments("valid_lft 3599sec preferred_lft forever"), "valid_lft * preferred_lft forever");
     }
 
     #[test]

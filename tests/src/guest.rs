@@ -35,32 +35,18 @@ impl Guest {
     }
 
     /// A guest behind a tap in any namespace.
-    pub fn in_namespace(
-        namespace: &Namespace,
-        tap: &str,
-        mac: &str,
-        offloads: Offloads,
-    ) -> Result<Self> {
+    pub fn in_namespace(namespace: &Namespace, tap: &str, mac: &str, offloads: Offloads) -> Result<Self> {
         let guest = Namespace::with_prefix(PREFIX, "guest")?;
         let pump = Pump::start((namespace, tap), (&guest, GUEST_NIC), offloads)?;
         guest.ip(&["link", "set", GUEST_NIC, "address", mac])?;
         guest.ip(&["link", "set", GUEST_NIC, "up"])?;
         // The kernel reports a new carrier late, and until then bridges and queues throw frames away.
         for (side, link) in [(namespace, tap), (&guest, GUEST_NIC)] {
-            wait_until(
-                &format!("carrier on {link}"),
-                Duration::from_secs(5),
-                || {
-                    Ok(side
-                        .ip(&["-br", "link", "show", "dev", link])?
-                        .contains("LOWER_UP"))
-                },
-            )?;
+            wait_until(&format!("carrier on {link}"), Duration::from_secs(5), || {
+                Ok(side.ip(&["-br", "link", "show", "dev", link])?.contains("LOWER_UP"))
+            })?;
         }
-        Ok(Self {
-            pump,
-            namespace: guest,
-        })
+        Ok(Self { pump, namespace: guest })
     }
 
     /// Runs a command in the guest.
@@ -70,12 +56,9 @@ impl Guest {
 
     /// Configures the NIC by hand, for tests that are not about DHCP.
     pub fn configure(&self, address: &str, gateway: Option<&str>) -> Result<()> {
-        self.namespace
-            .ip(&["addr", "replace", address, "dev", GUEST_NIC])?;
+        self.namespace.ip(&["addr", "replace", address, "dev", GUEST_NIC])?;
         if let Some(gateway) = gateway {
-            self.namespace.ip(&[
-                "route", "replace", "default", "via", gateway, "dev", GUEST_NIC,
-            ])?;
+            self.namespace.ip(&["route", "replace", "default", "via", gateway, "dev", GUEST_NIC])?;
         }
         Ok(())
     }

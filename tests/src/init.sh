@@ -5,9 +5,7 @@
 # comes first, so that no output can be taken for the end.
 
 export PATH=/usr/sbin:/usr/bin
-/usr/bin/busybox mount -t devtmpfs dev /dev
-# After Debian's own programs, which are there already and stay.
-/usr/bin/busybox sh -c 'for name in $(busybox --list); do [ -e /usr/bin/$name ] || [ -e /usr/sbin/$name ] || busybox ln -s busybox /usr/bin/$name; done'
+mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs run /run

@@ -41,9 +41,8 @@ impl Kernel {
         let cache = cache_folder()?;
         // Tests of other processes may want the same kernel at the same time.
         let lock = File::create(cache.join("lock")).context("making the cache's lock")?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-            .map_err(|(_, error)| error)
-            .context("locking the cache")?;
+        let _lock =
+            Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking the cache")?;
         let folder = cache.join("kernel");
         if let Ok(kernel) = Self::unpacked(&folder) {
             return Ok(kernel);
@@ -62,29 +61,16 @@ impl Kernel {
     /// A kernel package that was unpacked into `folder`, with `modules.dep` made.
     pub fn unpacked(folder: &Path) -> Result<Self> {
         let modules = only_entry(&folder.join("lib/modules"))?;
-        ensure!(
-            modules.join("modules.dep").exists(),
-            "no modules.dep in {}",
-            modules.display()
-        );
-        let release = modules
-            .file_name()
-            .context("no release")?
-            .to_string_lossy()
-            .into_owned();
+        ensure!(modules.join("modules.dep").exists(), "no modules.dep in {}", modules.display());
+        let release = modules.file_name().context("no release")?.to_string_lossy().into_owned();
         let image = folder.join(format!("boot/vmlinuz-{release}"));
         ensure!(image.exists(), "no {}", image.display());
-        Ok(Self {
-            image,
-            modules,
-            release,
-        })
+        Ok(Self { image, modules, release })
     }
 
     /// The files of these modules and of all they need, in the order to load them. Those that are built in are left out.
     pub fn module_files(&self, names: &[&str]) -> Result<Vec<PathBuf>> {
-        let text =
-            fs::read_to_string(self.modules.join("modules.dep")).context("reading modules.dep")?;
+        let text = fs::read_to_string(self.modules.join("modules.dep")).context("reading modules.dep")?;
         let needs: HashMap<&str, Vec<&str>> = text
             .lines()
             .filter_map(|line| line.split_once(':'))
@@ -99,10 +85,7 @@ impl Kernel {
                 None => bail!("kernel {} has no module {name}", self.release),
             }
         }
-        Ok(order
-            .into_iter()
-            .map(|file| self.modules.join(file))
-            .collect())
+        Ok(order.into_iter().map(|file| self.modules.join(file)).collect())
     }
 }
 
@@ -124,53 +107,29 @@ fn is_module(path: &str, name: &str) -> bool {
 
 fn image_package() -> Result<String> {
     let text = cmd::run(&["apt-cache", "depends", META_PACKAGE])?;
-    let mut needed = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let mut needed = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
     let package = needed.find(|name| name.starts_with("linux-image-"));
-    Ok(package
-        .with_context(|| format!("{META_PACKAGE} depends on no kernel: {text}"))?
-        .to_owned())
+    Ok(package.with_context(|| format!("{META_PACKAGE} depends on no kernel: {text}"))?.to_owned())
 }
 
 fn download_and_unpack(package: &str, folder: &Path) -> Result<()> {
     let mut command = cmd::command(&["apt-get", "download", "-q", package])?;
-    let output = command
-        .current_dir(folder)
-        .output()
-        .context("running apt-get")?;
+    let output = command.current_dir(folder).output().context("running apt-get")?;
     cmd::text(&command, &output)?;
     let file = only_entry(folder)?.display().to_string();
     cmd::run(&["dpkg", "-x", &file, &folder.display().to_string()])?;
     fs::remove_file(&file)?;
     let modules = only_entry(&folder.join("lib/modules"))?;
-    let release = modules
-        .file_name()
-        .context("no release")?
-        .to_string_lossy()
-        .into_owned();
+    let release = modules.file_name().context("no release")?.to_string_lossy().into_owned();
     // The package makes modules.dep when it is installed, which it never is.
-    cmd::run(&[
-        "busybox",
-        "depmod",
-        "-b",
-        &folder.display().to_string(),
-        &release,
-    ])?;
+    cmd::run(&["busybox", "depmod", "-b", &folder.display().to_string(), &release])?;
     Ok(())
 }
 
 fn only_entry(folder: &Path) -> Result<PathBuf> {
-    let mut entries =
-        fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let entry = entries
-        .next()
-        .with_context(|| format!("{} is empty", folder.display()))??;
-    ensure!(
-        entries.next().is_none(),
-        "{} holds more than one thing",
-        folder.display()
-    );
+    let mut entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let entry = entries.next().with_context(|| format!("{} is empty", folder.display()))??;
+    ensure!(entries.next().is_none(), "{} holds more than one thing", folder.display());
     Ok(entry.path())
 }
 
@@ -180,11 +139,7 @@ mod tests {
 
     #[test]
     fn needs_come_first() {
-        let needs = HashMap::from([
-            ("net", vec!["ring", "failover"]),
-            ("ring", vec!["core"]),
-            ("failover", vec![]),
-        ]);
+        let needs = HashMap::from([("net", vec!["ring", "failover"]), ("ring", vec!["core"]), ("failover", vec![])]);
         let mut order = Vec::new();
         visit("net", &needs, &mut order);
         assert_eq!(order, ["core", "ring", "failover", "net"]);
@@ -192,10 +147,7 @@ mod tests {
 
     #[test]
     fn module_names() {
-        assert!(is_module(
-            "kernel/drivers/net/virtio_net.ko.xz",
-            "virtio_net"
-        ));
+        assert!(is_module("kernel/drivers/net/virtio_net.ko.xz", "virtio_net"));
         assert!(!is_module("kernel/drivers/net/virtio_net.ko", "virtio"));
     }
 }

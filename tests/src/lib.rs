@@ -12,6 +12,7 @@ pub mod dnsmasq;
 pub mod fingerprint;
 pub mod guest;
 pub mod initramfs;
+pub mod interrupt;
 pub mod kernel;
 pub mod netns;
 pub mod pod;

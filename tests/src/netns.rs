@@ -71,23 +71,19 @@ impl Namespace {
 
     /// Runs a closure on a thread of its own that has entered the namespace. Files that the closure opens stay in it.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let file =
-            File::open(self.path()).with_context(|| format!("opening namespace {}", self.name))?;
+        let file = File::open(self.path()).with_context(|| format!("opening namespace {}", self.name))?;
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 setns(&file, CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
                 work()
             });
-            thread
-                .join()
-                .map_err(|_| anyhow!("a thread in namespace {} panicked", self.name))?
+            thread.join().map_err(|_| anyhow!("a thread in namespace {} panicked", self.name))?
         })
     }
 
     /// Runs a command in the namespace to its end and gives its standard output.
     pub fn exec<S: AsRef<OsStr> + Sync>(&self, args: &[S]) -> Result<String> {
-        self.run(|| cmd::run(args))
-            .with_context(|| format!("in namespace {}", self.name))
+        self.run(|| cmd::run(args)).with_context(|| format!("in namespace {}", self.name))
     }
 
     /// [`exec`](Self::exec) of `ip`.
@@ -100,8 +96,7 @@ impl Namespace {
     /// Starts a command in the namespace; it is killed when the result is dropped.
     pub fn spawn(&self, command: &mut Command) -> Result<Running> {
         // A child belongs to the namespace of the thread that started it.
-        self.run(|| Running::start(command))
-            .with_context(|| format!("in namespace {}", self.name))
+        self.run(|| Running::start(command)).with_context(|| format!("in namespace {}", self.name))
     }
 
     /// Gives the namespace a resolv.conf at the place where `ip netns` has it; it goes with the namespace.
@@ -148,23 +143,22 @@ fn owner(prefix: &str, name: &str) -> Option<i32> {
     name.strip_prefix(prefix)?.split('-').next()?.parse().ok()
 }
 
+/// Whether a process is gone, or a zombie that an idle process 1 of a container never reaps.
 fn is_dead(pid: i32) -> bool {
-    !PathBuf::from(format!("/proc/{pid}")).exists()
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    // The state follows the name, which is in brackets and may hold anything.
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 fn remove(name: &str) -> Result<()> {
     if PathBuf::from(NAMES).join(name).exists() {
-        wait_until(
-            "the end of the processes in it",
-            Duration::from_secs(3),
-            || Ok(kill_all(name)? == 0),
-        )?;
+        wait_until("the end of the processes in it", Duration::from_secs(3), || Ok(kill_all(name)? == 0))?;
         cmd::run(&["ip", "netns", "del", name])?;
     }
     match fs::remove_dir_all(PathBuf::from(FILES).join(name)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).context("removing its files")
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("removing its files"),
         _ => Ok(()),
     }
 }

@@ -98,54 +98,29 @@ impl PodBuilder {
     pub fn build(self) -> Result<Pod> {
         let node = Namespace::with_prefix(&self.prefix, &format!("{}-node", self.label))?;
         let namespace = Namespace::with_prefix(&self.prefix, &format!("{}-pod", self.label))?;
-        let pod = Pod {
-            node,
-            namespace,
-            nic: self.nic.clone(),
-            host_side: "vethpod".to_owned(),
-            mac: self.mac.clone(),
-        };
-        self.lay(&pod)
-            .with_context(|| format!("laying out pod {}", self.label))?;
+        let pod =
+            Pod { node, namespace, nic: self.nic.clone(), host_side: "vethpod".to_owned(), mac: self.mac.clone() };
+        self.lay(&pod).with_context(|| format!("laying out pod {}", self.label))?;
         Ok(pod)
     }
 
     fn lay(&self, pod: &Pod) -> Result<()> {
-        let (nic, host, mtu) = (
-            pod.nic.as_str(),
-            pod.host_side.as_str(),
-            self.mtu.to_string(),
-        );
-        let peer = [
-            "peer",
-            "name",
-            host,
-            "address",
-            HOST_MAC,
-            "mtu",
-            &mtu,
-            "netns",
-            pod.node.name(),
-        ];
-        let mut add = vec![
-            "link", "add", nic, "address", &self.mac, "mtu", &mtu, "type", "veth",
-        ];
+        let (nic, host, mtu) = (pod.nic.as_str(), pod.host_side.as_str(), self.mtu.to_string());
+        let peer = ["peer", "name", host, "address", HOST_MAC, "mtu", &mtu, "netns", pod.node.name()];
+        let mut add = vec!["link", "add", nic, "address", &self.mac, "mtu", &mtu, "type", "veth"];
         add.extend_from_slice(&peer);
         pod.namespace.ip(&add)?;
         pod.node.ip(&["link", "set", host, "up"])?;
         pod.namespace.ip(&["link", "set", nic, "up"])?;
         // Without a `nodad` an IPv6 address is useless for two seconds.
         for address in &self.node_addresses {
-            pod.node
-                .ip(&words("addr add {} dev {dev}", address, host))?;
+            pod.node.ip(&words("addr add {} dev {dev}", address, host))?;
         }
         for address in &self.addresses {
-            pod.namespace
-                .ip(&words("addr add {} dev {dev}", address, nic))?;
+            pod.namespace.ip(&words("addr add {} dev {dev}", address, nic))?;
         }
         for route in &self.node_routes {
-            pod.node
-                .ip(&words("route add {}", &route.replace("{dev}", host), host))?;
+            pod.node.ip(&words("route add {}", &route.replace("{dev}", host), host))?;
         }
         for route in &self.routes {
             pod.namespace.ip(&words("route add {}", route, nic))?;
@@ -233,18 +208,13 @@ impl Pod {
     /// Names of the links in a namespace; a test of clean detach compares them.
     pub fn links(namespace: &Namespace) -> Result<Vec<String>> {
         let text = namespace.ip(&["-br", "link"])?;
-        let names = text
-            .lines()
-            .filter_map(|line| line.split_whitespace().next());
-        Ok(names
-            .map(|name| name.split('@').next().unwrap_or(name).to_owned())
-            .collect())
+        let names = text.lines().filter_map(|line| line.split_whitespace().next());
+        Ok(names.map(|name| name.split('@').next().unwrap_or(name).to_owned()).collect())
     }
 
     /// Makes the persistent tap that a VM manager would have made before it called us.
     pub fn add_tap(&self, tap: &str) -> Result<()> {
-        self.namespace
-            .ip(&["tuntap", "add", tap, "mode", "tap", "vnet_hdr"])?;
+        self.namespace.ip(&["tuntap", "add", tap, "mode", "tap", "vnet_hdr"])?;
         self.namespace.ip(&["link", "set", tap, "up"])?;
         Ok(())
     }
@@ -253,9 +223,6 @@ impl Pod {
 /// MAC of a link.
 pub fn mac_of(namespace: &Namespace, link: &str) -> Result<String> {
     let text = namespace.ip(&["-br", "link", "show", "dev", link])?;
-    let mac = text
-        .split_whitespace()
-        .nth(2)
-        .with_context(|| format!("no MAC in {text:?}"))?;
+    let mac = text.split_whitespace().nth(2).with_context(|| format!("no MAC in {text:?}"))?;
     Ok(mac.to_owned())
 }

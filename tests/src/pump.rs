@@ -62,11 +62,7 @@ impl Pump {
             .name("pump".to_owned())
             .spawn(move || copy(&tap, &nic, &stopped, &seen))
             .context("starting the pump")?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-            counters,
-        })
+        Ok(Self { stop, thread: Some(thread), counters })
     }
 
     /// What went through so far.
@@ -101,11 +97,7 @@ fn copy(tap: &TapFile, nic: &TapFile, mut stopped: &UnixStream, counters: &Count
             return Ok(());
         }
         // The tap under test was deleted: nothing will ever come again, and polling it would spin.
-        if events[..2]
-            .iter()
-            .any(|event| event.contains(PollFlags::POLLERR))
-            && gone(tap, nic, &mut buffer)
-        {
+        if events[..2].iter().any(|event| event.contains(PollFlags::POLLERR)) && gone(tap, nic, &mut buffer) {
             anyhow::bail!("a tap of the pump was deleted");
         }
         move_frames(tap, nic, &mut buffer, &counters.to_guest, &counters.lost)?;
@@ -120,22 +112,12 @@ fn gone(tap: &TapFile, nic: &TapFile, buffer: &mut [u8]) -> bool {
     tap.read(buffer).is_err() || nic.read(buffer).is_err()
 }
 
-fn move_frames(
-    from: &TapFile,
-    to: &TapFile,
-    buffer: &mut [u8],
-    moved: &AtomicU64,
-    lost: &AtomicU64,
-) -> Result<()> {
+fn move_frames(from: &TapFile, to: &TapFile, buffer: &mut [u8], moved: &AtomicU64, lost: &AtomicU64) -> Result<()> {
     for _ in 0..BATCH {
         let Some(size) = from.read(buffer)? else {
             break;
         };
-        let counter = if to.write(&buffer[..size]) {
-            moved
-        } else {
-            lost
-        };
+        let counter = if to.write(&buffer[..size]) { moved } else { lost };
         counter.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())

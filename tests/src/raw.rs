@@ -23,8 +23,7 @@ use crate::{
 fn readable(fd: impl std::os::fd::AsFd, end: Instant) -> Result<bool> {
     let left = end.saturating_duration_since(Instant::now());
     // Rounded up, or the last millisecond would be spent in a busy loop.
-    let timeout =
-        PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+    let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
     let mut ready = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut ready, timeout).context("waiting for a frame")? > 0)
 }
@@ -38,9 +37,7 @@ pub struct TapPort {
 impl TapPort {
     /// Opens a tap that is there already.
     pub fn open(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
-        Ok(Self {
-            tap: TapFile::open(namespace, tap, offloads)?,
-        })
+        Ok(Self { tap: TapFile::open(namespace, tap, offloads)? })
     }
 
     /// Sends a frame with an empty header: complete, nothing to segment.
@@ -52,11 +49,7 @@ impl TapPort {
     pub fn send_with(&self, header: VnetHeader, frame: &[u8]) -> Result<()> {
         let mut data = header.to_bytes().to_vec();
         data.extend_from_slice(frame);
-        ensure!(
-            self.tap.write(&data),
-            "the tap did not take a frame of {} bytes (is it up?)",
-            frame.len()
-        );
+        ensure!(self.tap.write(&data), "the tap did not take a frame of {} bytes (is it up?)", frame.len());
         Ok(())
     }
 
@@ -85,17 +78,12 @@ impl TapPort {
         mut wanted: impl FnMut(&[u8]) -> bool,
     ) -> Result<(VnetHeader, Vec<u8>)> {
         let end = Instant::now() + within;
-        while let Some((header, frame)) =
-            self.receive(end.saturating_duration_since(Instant::now()))?
-        {
+        while let Some((header, frame)) = self.receive(end.saturating_duration_since(Instant::now()))? {
             if wanted(&frame) {
                 return Ok((header, frame));
             }
         }
-        bail!(
-            "waited {:.1} s in vain at the tap for {what}",
-            within.as_secs_f64()
-        )
+        bail!("waited {:.1} s in vain at the tap for {what}", within.as_secs_f64())
     }
 
     /// Throws away what is waiting.
@@ -134,8 +122,7 @@ impl RawPort {
     /// Opens a link of a namespace.
     pub fn open(namespace: &Namespace, link: &str) -> Result<Self> {
         namespace.run(|| {
-            let index = if_nametoindex(link)
-                .with_context(|| format!("no link {link} in {}", namespace.name()))?;
+            let index = if_nametoindex(link).with_context(|| format!("no link {link} in {}", namespace.name()))?;
             let protocol = u16::try_from(libc::ETH_P_ALL)?.to_be();
             let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
             // SAFETY: no pointer is passed.
@@ -153,12 +140,8 @@ impl RawPort {
 
     /// Sends a frame out of the link.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let size =
-            send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).context("sending a frame")?;
-        ensure!(
-            size == frame.len(),
-            "only {size} bytes of a frame were sent"
-        );
+        let size = send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).context("sending a frame")?;
+        ensure!(size == frame.len(), "only {size} bytes of a frame were sent");
         Ok(())
     }
 
@@ -176,22 +159,14 @@ impl RawPort {
     }
 
     /// The next frame that `wanted` accepts; others are passed over.
-    pub fn expect(
-        &self,
-        what: &str,
-        within: Duration,
-        mut wanted: impl FnMut(&Seen) -> bool,
-    ) -> Result<Seen> {
+    pub fn expect(&self, what: &str, within: Duration, mut wanted: impl FnMut(&Seen) -> bool) -> Result<Seen> {
         let end = Instant::now() + within;
         while let Some(seen) = self.receive(end.saturating_duration_since(Instant::now()))? {
             if wanted(&seen) {
                 return Ok(seen);
             }
         }
-        bail!(
-            "waited {:.1} s in vain on the link for {what}",
-            within.as_secs_f64()
-        )
+        bail!("waited {:.1} s in vain on the link for {what}", within.as_secs_f64())
     }
 
     /// All frames that come in that time: for tests that nothing leaves.
@@ -275,13 +250,7 @@ fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
     address.sll_protocol = protocol;
     address.sll_ifindex = c_int::try_from(index)?;
     // SAFETY: the address is live and as long as is said.
-    let result = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            address_size(),
-        )
-    };
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), address_size()) };
     Errno::result(result)?;
     Ok(())
 }

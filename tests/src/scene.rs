@@ -5,14 +5,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{
-    guest::Guest,
-    netns::Namespace,
-    pod::Pod,
-    pump::Offloads,
-    tapwire::Tapwire,
-    wait::wait_until,
-};
+use crate::{guest::Guest, netns::Namespace, pod::Pod, pump::Offloads, tapwire::Tapwire, wait::wait_until};
 
 /// Name of the one binding of a scene.
 pub const BINDING: &str = "b";

@@ -44,9 +44,7 @@ pub enum Offloads {
 impl Offloads {
     fn bits(self) -> c_int {
         let bits = match self {
-            Self::Virtio => {
-                libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN
-            }
+            Self::Virtio => libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN,
             Self::Checksum => libc::TUN_F_CSUM,
             Self::None => 0,
         };
@@ -65,8 +63,7 @@ impl TapFile {
     pub fn open(namespace: &Namespace, name: &str, offloads: Offloads) -> Result<Self> {
         namespace.run(|| {
             // The ioctl would make a missing tap, and a test would then look at the wrong one.
-            nix::net::if_::if_nametoindex(name)
-                .with_context(|| format!("no tap {name} in {}", namespace.name()))?;
+            nix::net::if_::if_nametoindex(name).with_context(|| format!("no tap {name} in {}", namespace.name()))?;
             Self::attach(name, offloads)
         })
     }
@@ -87,11 +84,9 @@ impl TapFile {
         let file = file.with_context(|| format!("opening tap {name}"))?;
         let size = c_int::try_from(HEADER)?;
         // SAFETY: the descriptor is open and the pointer is to a live int.
-        unsafe { ioctl::set_header_size(file.as_raw_fd(), &raw const size) }
-            .context("setting the header size")?;
+        unsafe { ioctl::set_header_size(file.as_raw_fd(), &raw const size) }.context("setting the header size")?;
         // SAFETY: the descriptor is open; the argument is a plain integer.
-        unsafe { ioctl::set_offload(file.as_raw_fd(), offloads.bits()) }
-            .context("setting the offloads")?;
+        unsafe { ioctl::set_offload(file.as_raw_fd(), offloads.bits()) }.context("setting the offloads")?;
         Ok(Self { file })
     }
 
@@ -121,9 +116,7 @@ impl TapFile {
 
     /// Writes one header and frame; false when the tap did not take it, because it is down for example.
     pub fn write(&self, data: &[u8]) -> bool {
-        (&self.file)
-            .write(data)
-            .is_ok_and(|size| size == data.len())
+        (&self.file).write(data).is_ok_and(|size| size == data.len())
     }
 }
 
@@ -170,22 +163,11 @@ impl VnetHeader {
 
     /// As the tap takes it.
     pub fn to_bytes(self) -> [u8; HEADER] {
-        let Self {
-            flags,
-            gso_type,
-            hdr_len,
-            gso_size,
-            csum_start,
-            csum_offset,
-        } = self;
+        let Self { flags, gso_type, hdr_len, gso_size, csum_start, csum_offset } = self;
         let mut bytes = [0; HEADER];
         bytes[0] = flags;
         bytes[1] = gso_type;
-        for (place, value) in
-            bytes[2..]
-                .chunks_exact_mut(2)
-                .zip([hdr_len, gso_size, csum_start, csum_offset])
-        {
+        for (place, value) in bytes[2..].chunks_exact_mut(2).zip([hdr_len, gso_size, csum_start, csum_offset]) {
             place.copy_from_slice(&value.to_ne_bytes());
         }
         bytes
@@ -193,11 +175,7 @@ impl VnetHeader {
 
     /// As the tap gives it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        ensure!(
-            bytes.len() >= HEADER,
-            "{} bytes are no virtio-net header",
-            bytes.len()
-        );
+        ensure!(bytes.len() >= HEADER, "{} bytes are no virtio-net header", bytes.len());
         let word = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         Ok(Self {
             flags: bytes[0],
@@ -216,14 +194,7 @@ mod tests {
 
     #[test]
     fn header_round_trip() {
-        let header = VnetHeader {
-            flags: 1,
-            gso_type: 4,
-            hdr_len: 74,
-            gso_size: 1440,
-            csum_start: 54,
-            csum_offset: 16,
-        };
+        let header = VnetHeader { flags: 1, gso_type: 4, hdr_len: 74, gso_size: 1440, csum_start: 54, csum_offset: 16 };
         assert_eq!(VnetHeader::from_bytes(&header.to_bytes()).unwrap(), header);
     }
 }

@@ -83,36 +83,16 @@ impl Vm {
     /// Boots a guest on a tap of `namespace`, and waits until it takes commands.
     pub fn boot(namespace: &Namespace, config: &VmConfig) -> Result<Self> {
         let kernel = Kernel::debian_cloud()?;
-        let folder = tempfile::Builder::new()
-            .prefix("twt-vm-")
-            .tempdir()
-            .context("making the guest's folder")?;
+        let folder = tempfile::Builder::new().prefix("twt-vm-").tempdir().context("making the guest's folder")?;
         let initrd = folder.path().join("initrd");
         fs::write(&initrd, initramfs::build(&kernel)?).context("writing the initramfs")?;
         let accelerator = accelerator(&kernel)?;
         let log = folder.path().join("qemu.log");
-        let mut command = cmd::command(&arguments(
-            &kernel,
-            &initrd,
-            folder.path(),
-            accelerator,
-            config,
-        ))?;
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(log)?);
+        let mut command = cmd::command(&arguments(&kernel, &initrd, folder.path(), accelerator, config))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(fs::File::create(log)?);
         let qemu = namespace.spawn(&mut command)?;
-        let mut vm = Self {
-            qemu,
-            folder,
-            accelerator,
-            number: 0,
-            unread: Vec::new(),
-        };
-        vm.line("the guest to boot", Instant::now() + BOOT, |line| {
-            line == "ready"
-        })?;
+        let mut vm = Self { qemu, folder, accelerator, number: 0, unread: Vec::new() };
+        vm.line("the guest to boot", Instant::now() + BOOT, |line| line == "ready")?;
         Ok(vm)
     }
 
@@ -129,33 +109,19 @@ impl Vm {
     /// Runs a command and gives its output; any other status than 0 is an error.
     pub fn run(&mut self, command: &str, deadline: Duration) -> Result<String> {
         let Answer { status, output } = self.ask(command, deadline)?;
-        ensure!(
-            status == 0,
-            "`{command}` in the guest failed ({status}): {}",
-            output.trim_end()
-        );
+        ensure!(status == 0, "`{command}` in the guest failed ({status}): {}", output.trim_end());
         Ok(output)
     }
 
     /// Runs a command, one line of shell, and gives status and output.
     pub fn ask(&mut self, command: &str, deadline: Duration) -> Result<Answer> {
-        ensure!(
-            !command.contains('\n'),
-            "a command for the guest is one line"
-        );
+        ensure!(!command.contains('\n'), "a command for the guest is one line");
         self.number += 1;
         let end = Instant::now() + deadline;
-        let input = self
-            .qemu
-            .child()
-            .stdin
-            .as_mut()
-            .context("QEMU has no standard input")?;
+        let input = self.qemu.child().stdin.as_mut().context("QEMU has no standard input")?;
         writeln!(input, "{} {command}", self.number).context("sending a command to the guest")?;
         let head = format!("={} ", self.number);
-        let line = self.line(&format!("the guest's answer to `{command}`"), end, |line| {
-            line.starts_with(&head)
-        })?;
+        let line = self.line(&format!("the guest's answer to `{command}`"), end, |line| line.starts_with(&head))?;
         let mut words = line.split_whitespace().skip(1);
         let mut number = || -> Result<i32> { Ok(words.next().context("half an answer")?.parse()?) };
         let (status, size) = (number()?, usize::try_from(number()?)?);
@@ -163,10 +129,7 @@ impl Vm {
             self.more(&format!("the output of `{command}`"), end)?;
         }
         let output = self.unread.drain(..size).collect::<Vec<_>>();
-        Ok(Answer {
-            status,
-            output: String::from_utf8_lossy(&output).into_owned(),
-        })
+        Ok(Answer { status, output: String::from_utf8_lossy(&output).into_owned() })
     }
 
     /// The kernel's messages so far.
@@ -192,21 +155,12 @@ impl Vm {
 
     /// Reads what the guest sends next.
     fn more(&mut self, what: &str, end: Instant) -> Result<()> {
-        let output = self
-            .qemu
-            .child()
-            .stdout
-            .as_mut()
-            .context("QEMU has no standard output")?;
+        let output = self.qemu.child().stdout.as_mut().context("QEMU has no standard output")?;
         let left = end.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
         let mut buffer = [0; 4096];
-        let size = if poll(&mut ready, timeout)? > 0 {
-            output.read(&mut buffer)?
-        } else {
-            0
-        };
+        let size = if poll(&mut ready, timeout)? > 0 { output.read(&mut buffer)? } else { 0 };
         if size == 0 {
             bail!("waited in vain for {what}; {}", self.last_words());
         }
@@ -219,28 +173,16 @@ impl Vm {
         let console = self.console();
         let lines: Vec<_> = console.lines().collect();
         let tail = lines[lines.len().saturating_sub(15)..].join("\n");
-        format!(
-            "QEMU said: {}; the guest's console ends with:\n{tail}",
-            errors.trim_end()
-        )
+        format!("QEMU said: {}; the guest's console ends with:\n{tail}", errors.trim_end())
     }
 }
 
 fn machine(kernel: &Kernel, initrd: &Path, console: &Path, accelerator: &str) -> Vec<String> {
     let cpu = if accelerator == "kvm" { "host" } else { "max" };
     // The small machine types lack what Debian's cloud kernel wants; ACPI and PCI are cheap enough.
-    let mut words = [
-        QEMU,
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-machine",
-        "q35",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut words = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35"]
+        .map(str::to_owned)
+        .to_vec();
     words.extend(["-accel", accelerator, "-cpu", cpu].map(str::to_owned));
     words.extend(["-kernel".to_owned(), kernel.image.display().to_string()]);
     words.extend(["-initrd".to_owned(), initrd.display().to_string()]);
@@ -250,42 +192,12 @@ fn machine(kernel: &Kernel, initrd: &Path, console: &Path, accelerator: &str) ->
     words
 }
 
-fn arguments(
-    kernel: &Kernel,
-    initrd: &Path,
-    folder: &Path,
-    accelerator: &str,
-    config: &VmConfig,
-) -> Vec<String> {
-    let VmConfig {
-        tap,
-        mac,
-        memory,
-        queues,
-        model,
-        second,
-    } = config;
+fn arguments(kernel: &Kernel, initrd: &Path, folder: &Path, accelerator: &str, config: &VmConfig) -> Vec<String> {
+    let VmConfig { tap, mac, memory, queues, model, second } = config;
     let mut words = machine(kernel, initrd, &folder.join("console"), accelerator);
-    words.extend(
-        [
-            "-chardev",
-            "stdio,id=commands,signal=off",
-            "-serial",
-            "chardev:commands",
-        ]
-        .map(str::to_owned),
-    );
-    words.extend([
-        "-m".to_owned(),
-        memory.to_string(),
-        "-smp".to_owned(),
-        queues.to_string(),
-    ]);
-    let vhost = if Path::new("/dev/vhost-net").exists() && model.starts_with("virtio") {
-        "on"
-    } else {
-        "off"
-    };
+    words.extend(["-chardev", "stdio,id=commands,signal=off", "-serial", "chardev:commands"].map(str::to_owned));
+    words.extend(["-m".to_owned(), memory.to_string(), "-smp".to_owned(), queues.to_string()]);
+    let vhost = if Path::new("/dev/vhost-net").exists() && model.starts_with("virtio") { "on" } else { "off" };
     let mut netdev = format!("tap,id=nic,ifname={tap},script=no,downscript=no,vhost={vhost}");
     let mut device = format!("{model},netdev=nic,mac={mac},romfile=");
     if *queues > 1 {
@@ -307,11 +219,7 @@ fn accelerator(kernel: &Kernel) -> Result<&'static str> {
     if let Some(found) = FOUND.get() {
         return Ok(found);
     }
-    let found = if Path::new("/dev/kvm").exists() && kvm_boots(kernel)? {
-        "kvm"
-    } else {
-        "tcg"
-    };
+    let found = if Path::new("/dev/kvm").exists() && kvm_boots(kernel)? { "kvm" } else { "tcg" };
     Ok(FOUND.get_or_init(|| found))
 }
 
@@ -326,19 +234,13 @@ fn kvm_boots(kernel: &Kernel) -> Result<bool> {
         .into_iter()
         .map(|word| word.replace("quiet loglevel=4", "earlyprintk=ttyS0"))
         .collect();
-    let mut qemu = Running::start(
-        cmd::command(&words)?
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    )?;
+    let mut qemu = Running::start(cmd::command(&words)?.stdout(Stdio::null()).stderr(Stdio::null()))?;
     let spoke = wait_for("a kernel under KVM", Duration::from_secs(2), || {
         if qemu.ended()?.is_some() {
             return Ok(Some(false));
         }
         let text = fs::read(&console).unwrap_or_default();
-        Ok(String::from_utf8_lossy(&text)
-            .contains("Linux version")
-            .then_some(true))
+        Ok(String::from_utf8_lossy(&text).contains("Linux version").then_some(true))
     });
     Ok(spoke.unwrap_or(false))
 }

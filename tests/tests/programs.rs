@@ -2,6 +2,7 @@
 //!
 //! The kernel takes frames of 14 octets to about a page here and sends none of them; longer ones and real devices are in
 //! `frames.rs`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
@@ -32,7 +33,10 @@ fn lease(gateway: Option<[u8; 4]>) -> Lease {
         mac: GUEST,
         address: "10.244.1.5/24".parse().unwrap(),
         gateway,
-        routes: gateway.map(|via| LeaseRoute { dst: "0.0.0.0/0".parse().unwrap(), via: Some(via) }).into_iter().collect(),
+        routes: gateway
+            .map(|via| LeaseRoute { dst: "0.0.0.0/0".parse().unwrap(), via: Some(via) })
+            .into_iter()
+            .collect(),
         dns: vec!["10.96.0.10".parse().unwrap()],
         search: vec!["default.svc.cluster.local".to_owned(), "cluster.local".to_owned()],
         mtu: 1450,
@@ -91,7 +95,7 @@ impl Binding {
         (result.return_value, out)
     }
 
-    fn from_guest(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
+    fn guest_sends(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
         self.run("tapwire_tap_in", frame)
     }
 
@@ -195,7 +199,7 @@ fn every_dhcp_message_is_answered_with_the_bytes_that_the_host_makes() {
         ("inform", message(GATEWAY, LEASE, &[(53, &[8])])),
     ];
     for (name, frame) in &cases {
-        let (verdict, reply) = binding.from_guest(frame);
+        let (verdict, reply) = binding.guest_sends(frame);
         assert_eq!(verdict, TC_ACT_REDIRECT, "{name}");
         assert_eq!(reply, expected(&binding, frame), "{name}");
     }
@@ -213,7 +217,7 @@ fn a_request_of_any_length_becomes_a_reply_of_the_right_one() {
     for pads in [0, 1, 60, 236, 700, 1150] {
         let mut frame = message(ANY, [0; 4], &[(53, &[1])]);
         frame.resize(frame.len() + pads, 0);
-        let (verdict, reply) = binding.from_guest(&frame);
+        let (verdict, reply) = binding.guest_sends(&frame);
         assert_eq!((verdict, reply), (TC_ACT_REDIRECT, expected(&binding, &frame)), "{pads}");
     }
 }
@@ -236,12 +240,12 @@ fn nothing_of_a_dhcp_client_reaches_the_network() {
     ];
     for (name, frame, reason) in cases {
         let before = binding.dropped(reason);
-        assert_eq!(binding.from_guest(&frame).0, TC_ACT_SHOT, "{name}");
+        assert_eq!(binding.guest_sends(&frame).0, TC_ACT_SHOT, "{name}");
         assert_eq!(binding.dropped(reason), before + 1, "{name}");
     }
     for kind in [4, 7] {
         let frame = message(GATEWAY, LEASE, &[(53, &[kind])]);
-        assert_eq!(binding.from_guest(&frame).0, TC_ACT_SHOT);
+        assert_eq!(binding.guest_sends(&frame).0, TC_ACT_SHOT);
     }
     let counters = binding.counters();
     assert_eq!(counters.dhcp[DhcpMessage::Release as usize], 1);
@@ -254,7 +258,7 @@ fn a_relay_in_the_guest_reaches_its_server() {
     lab::require_root!();
     let mut binding = Binding::new();
     let frame = udp(OTHER, (67, 67), &[0; 300]);
-    assert_eq!(binding.from_guest(&frame), (TC_ACT_REDIRECT, frame));
+    assert_eq!(binding.guest_sends(&frame), (TC_ACT_REDIRECT, frame));
     assert_eq!(binding.counters().to_network.frames, 1);
 }
 
@@ -275,7 +279,7 @@ fn a_pure_wire_passes_dhcp_both_ways() {
     lab::require_root!();
     let mut binding = Binding::pure_wire();
     let discover = message(ANY, [0; 4], &[(53, &[1])]);
-    assert_eq!(binding.from_guest(&discover), (TC_ACT_REDIRECT, discover));
+    assert_eq!(binding.guest_sends(&discover), (TC_ACT_REDIRECT, discover));
     let offer = udp(ANY, (67, 68), &[0; 300]);
     assert_eq!(binding.run("tapwire_nic_in", &offer), (TC_ACT_REDIRECT, offer));
 }
@@ -326,7 +330,7 @@ fn a_frame_over_the_mtu_is_dropped_by_name_unless_it_is_gso() {
 fn the_stand_in_server_is_found_by_arp_and_no_other_address_is() {
     lab::require_root!();
     let mut binding = Binding::with_gateway(None);
-    let (verdict, reply) = binding.from_guest(&arp_request(LINK_LOCAL_SERVER));
+    let (verdict, reply) = binding.guest_sends(&arp_request(LINK_LOCAL_SERVER));
     assert_eq!(verdict, TC_ACT_REDIRECT);
     assert_eq!(reply[..6], GUEST.0);
     assert_eq!(reply[20..22], [0, 2]);
@@ -334,7 +338,7 @@ fn the_stand_in_server_is_found_by_arp_and_no_other_address_is() {
     assert_eq!(reply[28..32], LINK_LOCAL_SERVER);
     assert_eq!(binding.counters().arp_replies, 1);
     let other = arp_request(OTHER);
-    assert_eq!(binding.from_guest(&other), (TC_ACT_REDIRECT, other));
+    assert_eq!(binding.guest_sends(&other), (TC_ACT_REDIRECT, other));
     assert_eq!(binding.counters().to_network.frames, 1);
 }
 

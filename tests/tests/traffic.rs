@@ -3,13 +3,12 @@
 //! No speed is asserted. What counts is that segments cross whole where both sides can take them, that every checksum is
 //! right when it is looked at, and that nothing is lost that was not dropped by name.
 
-use std::{
-    net::UdpSocket,
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::UdpSocket, process::Stdio, time::Duration};
 
-use lab::{BINDING, Namespace, Offloads, Pod, Scene, cmd, wait::{wait_for, wait_until}};
+use lab::{
+    BINDING, Namespace, Offloads, Pod, Scene, cmd,
+    wait::{wait_for, wait_until},
+};
 
 const NODE: &str = "10.244.1.1";
 const GUEST: &str = "10.244.1.5";

@@ -22,15 +22,7 @@ pub(crate) fn tapwire() -> Result<Built> {
     step::timed("build target/release/tapwire", || {
         let mut warned = false;
         let mut command = step::cargo();
-        command.args([
-            "build",
-            "--locked",
-            "--release",
-            "--package",
-            "binding-user",
-            "--bin",
-            "tapwire",
-        ]);
+        command.args(["build", "--locked", "--release", "--package", "binding-user", "--bin", "tapwire"]);
         let built = step::stream(&mut command, |line| {
             warned |= line.starts_with(FROM_PROGRAMS);
             eprintln!("{line}");

@@ -38,12 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     println!("==> setup: missing");
     for need in &missing {
-        println!(
-            "    {:<22} {}; from: {}",
-            need.name,
-            need.why,
-            need.remedy.shown()
-        );
+        println!("    {:<22} {}; from: {}", need.name, need.why, need.remedy.shown());
     }
     if options.check {
         bail!("setup: {} missing; run: cargo xtask setup", names(&missing));
@@ -58,11 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let remedies: BTreeSet<String> = left.iter().map(|need| need.remedy.by_hand()).collect();
     let remedies: Vec<String> = remedies.into_iter().collect();
-    bail!(
-        "setup: still missing {}; remedy: {}",
-        names(&left),
-        remedies.join("; ")
-    )
+    bail!("setup: still missing {}; remedy: {}", names(&left), remedies.join("; "))
 }
 
 fn missing() -> Vec<&'static Need> {
@@ -71,34 +62,17 @@ fn missing() -> Vec<&'static Need> {
 }
 
 fn names(needs: &[&Need]) -> String {
-    needs
-        .iter()
-        .map(|need| need.name)
-        .collect::<Vec<_>>()
-        .join(", ")
+    needs.iter().map(|need| need.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Refuses early what only root can do, and what only apt can.
 fn privileges(missing: &[&Need]) -> Result<()> {
-    let of_root: Vec<&Need> = missing
-        .iter()
-        .copied()
-        .filter(|need| need.remedy.needs_root())
-        .collect();
+    let of_root: Vec<&Need> = missing.iter().copied().filter(|need| need.remedy.needs_root()).collect();
     let packages = packages(missing);
-    let uses_apt = !packages.is_empty()
-        || missing
-            .iter()
-            .any(|need| matches!(need.remedy, Remedy::AptLists));
+    let uses_apt = !packages.is_empty() || missing.iter().any(|need| matches!(need.remedy, Remedy::AptLists));
     if uses_apt && !apt::is_there() {
-        let words: Vec<String> = missing
-            .iter()
-            .map(|need| format!("{} ({})", need.name, need.why))
-            .collect();
-        bail!(
-            "setup: there is no apt here; install by hand, then try again: {}",
-            words.join(", ")
-        );
+        let words: Vec<String> = missing.iter().map(|need| format!("{} ({})", need.name, need.why)).collect();
+        bail!("setup: there is no apt here; install by hand, then try again: {}", words.join(", "));
     }
     if of_root.is_empty() || nix::unistd::geteuid().is_root() {
         return Ok(());
@@ -108,22 +82,12 @@ fn privileges(missing: &[&Need]) -> Result<()> {
         commands.push("sudo apt-get update".to_owned());
     }
     if !packages.is_empty() {
-        commands.push(format!(
-            "sudo apt-get install -y --no-install-recommends {}",
-            packages.join(" ")
-        ));
+        commands.push(format!("sudo apt-get install -y --no-install-recommends {}", packages.join(" ")));
     }
-    if missing
-        .iter()
-        .any(|need| matches!(need.remedy, Remedy::MountBpffs))
-    {
+    if missing.iter().any(|need| matches!(need.remedy, Remedy::MountBpffs)) {
         commands.push(format!("sudo mount -t bpf bpf {BPFFS}"));
     }
-    bail!(
-        "setup: only root can install {}; run: {}",
-        names(&of_root),
-        commands.join(" && ")
-    )
+    bail!("setup: only root can install {}; run: {}", names(&of_root), commands.join(" && "))
 }
 
 fn packages(missing: &[&Need]) -> Vec<&'static str> {
@@ -138,9 +102,7 @@ fn packages(missing: &[&Need]) -> Vec<&'static str> {
 /// Applies the remedies: apt first, for what the others build on.
 fn remedy(missing: &[&Need]) -> Result<()> {
     let packages = packages(missing);
-    let lists = missing
-        .iter()
-        .any(|need| matches!(need.remedy, Remedy::AptLists));
+    let lists = missing.iter().any(|need| matches!(need.remedy, Remedy::AptLists));
     if lists || !packages.is_empty() {
         step::timed("apt-get update", apt::update)?;
     }
@@ -150,10 +112,7 @@ fn remedy(missing: &[&Need]) -> Result<()> {
     }
     for need in missing {
         match need.remedy {
-            Remedy::Linker => step::timed(
-                &format!("cargo install {LINKER} (about two minutes)"),
-                install_linker,
-            )?,
+            Remedy::Linker => step::timed(&format!("cargo install {LINKER} (about two minutes)"), install_linker)?,
             Remedy::Link => step::timed("rustup toolchain link tapwire-bpf /usr", link_toolchain)?,
             Remedy::MountBpffs => step::timed(&format!("mount bpffs on {BPFFS}"), mount_bpffs)?,
             Remedy::Apt(_) | Remedy::AptLists => {}
@@ -165,12 +124,7 @@ fn remedy(missing: &[&Need]) -> Result<()> {
 fn install_linker() -> Result<()> {
     // Its feature of this name binds it to the distribution's LLVM, which outlives an update of the host's rustc.
     let features = ["--no-default-features", "--features", "llvm-22"];
-    step::quiet(
-        step::cargo()
-            .env("LLVM_PREFIX", LLVM)
-            .args(["install", "--locked", LINKER])
-            .args(features),
-    )
+    step::quiet(step::cargo().env("LLVM_PREFIX", LLVM).args(["install", "--locked", LINKER]).args(features))
 }
 
 fn link_toolchain() -> Result<()> {
@@ -178,9 +132,5 @@ fn link_toolchain() -> Result<()> {
 }
 
 fn mount_bpffs() -> Result<()> {
-    step::quiet(
-        Command::new("mount")
-            .args(["-t", "bpf", "bpf", BPFFS])
-            .stdin(Stdio::null()),
-    )
+    step::quiet(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]).stdin(Stdio::null()))
 }

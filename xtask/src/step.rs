@@ -21,8 +21,7 @@ pub(crate) fn root() -> &'static Path {
 
 /// Where cargo leaves what it builds.
 pub(crate) fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root().join("target"), |folder| root().join(folder))
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
 /// The cargo that runs us, at the top of the repository, with nothing on its standard input.
@@ -54,11 +53,8 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     let folder = target();
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let path = folder.join("setup.log");
-    let mut log = File::options()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(|| format!("open {}", path.display()))?;
+    let mut log =
+        File::options().create(true).append(true).open(&path).with_context(|| format!("open {}", path.display()))?;
     writeln!(log, "\n$ {}", shown(command))?;
     let begin = log.metadata()?.len();
     let status = command
@@ -71,17 +67,12 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
         return Ok(());
     }
     let text = fs::read(&path)?;
-    let text = String::from_utf8_lossy(text.get(usize::try_from(begin)?..).unwrap_or_default())
-        .into_owned();
+    let text = String::from_utf8_lossy(text.get(usize::try_from(begin)?..).unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {
         eprintln!("    | {line}");
     }
-    bail!(
-        "`{}` failed ({status}); the whole output is in {}",
-        shown(command),
-        path.display()
-    )
+    bail!("`{}` failed ({status}); the whole output is in {}", shown(command), path.display())
 }
 
 /// Runs a command and hands every line of its output, in order, to `see`. Says whether it ended well.
@@ -121,8 +112,5 @@ pub(crate) fn stream(command: &mut Command, mut see: impl FnMut(&str)) -> Result
 /// The command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

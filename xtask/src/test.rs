@@ -48,27 +48,16 @@ pub(crate) fn run(options: &Options) -> bool {
     let mut tally = Tally::default();
     let lints = options.wants(Part::Lints);
     let tapwire = if lints || options.wants(Part::Integration) {
-        build::tapwire()
-            .map_err(|error| tally.step_failed(&format!("build: {error:#}")))
-            .ok()
+        build::tapwire().map_err(|error| tally.step_failed(&format!("build: {error:#}"))).ok()
     } else {
         None
     };
     if lints {
-        run_lints(
-            &mut tally,
-            tapwire.as_ref().is_some_and(|built| built.warned),
-        );
+        run_lints(&mut tally, tapwire.as_ref().is_some_and(|built| built.warned));
     }
     if options.wants(Part::Unit) {
         let mut command = cargo_test();
-        command.args([
-            "--workspace",
-            "--exclude",
-            INTEGRATION,
-            "--",
-            "--show-output",
-        ]);
+        command.args(["--workspace", "--exclude", INTEGRATION, "--", "--show-output"]);
         suites("unit tests", &mut command, &mut tally);
     }
     if options.wants(Part::Integration)
@@ -76,9 +65,7 @@ pub(crate) fn run(options: &Options) -> bool {
     {
         let mut command = cargo_test();
         command.env("TAPWIRE_BIN", &built.path);
-        command
-            .args(["--package", INTEGRATION, "--", "--show-output"])
-            .args(&options.filter);
+        command.args(["--package", INTEGRATION, "--", "--show-output"]).args(&options.filter);
         suites("integration tests", &mut command, &mut tally);
     }
     println!("{tally}");
@@ -92,16 +79,10 @@ fn run_lints(tally: &mut Tally, programs_warned: bool) {
     fmt.args(["fmt", "--all", "--check"]);
     let mut clippy = step::cargo();
     // The eBPF crate with it, as far as the host compiles it; of the rest the BPF compiler's own warnings are taken.
-    clippy
-        .args(["clippy", "--locked", "--workspace", "--all-targets"])
-        .args(strict);
+    clippy.args(["clippy", "--locked", "--workspace", "--all-targets"]).args(strict);
     for (name, command) in [("cargo fmt", &mut fmt), ("cargo clippy", &mut clippy)] {
         let passed = step::timed(name, || {
-            if step::stream(command, |line| println!("{line}"))? {
-                Ok(())
-            } else {
-                bail!("{name} complained")
-            }
+            if step::stream(command, |line| println!("{line}"))? { Ok(()) } else { bail!("{name} complained") }
         });
         if let Err(error) = passed {
             tally.step_failed(&format!("{error:#}"));
@@ -128,18 +109,12 @@ fn suites(name: &str, command: &mut Command, tally: &mut Tally) {
                 println!("{line}");
             }
         })?;
-        if passed {
-            Ok(())
-        } else {
-            bail!("{name} did not pass")
-        }
+        if passed { Ok(()) } else { bail!("{name} did not pass") }
     });
     // A test binary that crashed or did not compile leaves no result to count.
     if let Err(error) = result
         && tally.count_failed() == before
     {
-        tally.step_failed(&format!(
-            "{error:#}: no test failed, so something crashed or did not compile"
-        ));
+        tally.step_failed(&format!("{error:#}: no test failed, so something crashed or did not compile"));
     }
 }

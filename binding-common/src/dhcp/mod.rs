@@ -19,7 +19,7 @@ pub const SERVER_PORT: u16 = 67;
 /// UDP port of a client.
 pub const CLIENT_PORT: u16 = 68;
 
-/// The server identifier when there is no gateway whose address could serve: the one that `KubeVirt`'s first bridge has,
+/// The server identifier when there is no gateway whose address could serve: the one that KubeVirt's first bridge has,
 /// so that a guest which comes from there finds its server again.
 pub const LINK_LOCAL_SERVER: [u8; 4] = [169, 254, 75, 10];
 

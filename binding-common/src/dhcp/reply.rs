@@ -56,24 +56,23 @@ pub struct Destination {
 ///
 /// The checksums are whole, not offloaded: a client that reads raw frames would see a partial one.
 #[inline(always)]
-pub fn stamp(
-    head: &mut [u8; HEAD],
-    (ip_sum, udp_sum): (u32, u32),
-    request: &Request,
-    reply: Reply,
-    to: &Destination,
-) {
+pub fn stamp(head: &mut [u8; HEAD], (ip_sum, udp_sum): (u32, u32), request: &Request, reply: Reply, to: &Destination) {
     // Only an ACK repeats the client's address (RFC 2131, table 3).
     let ciaddr = match reply {
         Reply::Ack | Reply::Inform => request.ciaddr,
         Reply::Offer | Reply::Nak => [0; 4],
     };
+    // A relay broadcasts a NAK, whatever the client asked for: its address is what is wrong (RFC 2131, 4.3.2).
+    let mut flags = request.flags;
+    if reply == Reply::Nak && request.giaddr != [0; 4] {
+        flags[0] |= 0x80;
+    }
     let port = to.port.to_be_bytes();
     head[0..6].copy_from_slice(&to.mac.0);
     head[IP_DESTINATION..IP_DESTINATION + 4].copy_from_slice(&to.address);
     head[UDP_DESTINATION..UDP_DESTINATION + 2].copy_from_slice(&port);
     head[XID..XID + 4].copy_from_slice(&request.xid);
-    head[FLAGS..FLAGS + 2].copy_from_slice(&request.flags);
+    head[FLAGS..FLAGS + 2].copy_from_slice(&flags);
     head[CIADDR..CIADDR + 4].copy_from_slice(&ciaddr);
     head[GIADDR..GIADDR + 4].copy_from_slice(&request.giaddr);
     head[CHADDR..CHADDR + 6].copy_from_slice(&request.chaddr.0);
@@ -81,7 +80,7 @@ pub fn stamp(
     let destination_sum = checksum::add(0, &to.address);
     let mut sum = checksum::add(udp_sum + destination_sum, &port);
     sum = checksum::add(sum, &request.xid);
-    sum = checksum::add(sum, &request.flags);
+    sum = checksum::add(sum, &flags);
     sum = checksum::add(sum, &ciaddr);
     sum = checksum::add(sum, &request.giaddr);
     sum = checksum::add(sum, &request.chaddr.0);

@@ -279,6 +279,16 @@ fn an_ack_repeats_the_clients_address_and_an_offer_does_not() {
     }
 }
 
+#[test]
+fn a_relay_is_told_to_broadcast_a_nak() {
+    let request = Request { giaddr: [10, 244, 1, 9], ..Request::default() };
+    for (reply, flag) in [(Reply::Nak, 0x80), (Reply::Ack, 0)] {
+        let (frame, len) = template(&[]).render(&request, reply, &unicast(LEASE)).unwrap();
+        assert_eq!(frame[BOOTP + 10], flag);
+        assert_checksums(&frame[..len]);
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_parser_panic(

@@ -43,15 +43,21 @@ impl Bpffs {
                 mount(Some("bpf"), MOUNT_POINT, Some("bpf"), MsFlags::empty(), none)
                     .context(|| format!("mount a bpffs on {MOUNT_POINT}"))?;
             }
-            if !self.is_on_bpffs() {
-                return Err(Error::new(format!("use {} for pins", self.0.display()), "it does not lie on a bpffs")
-                    .with_hint(format!(
-                        "mount -t bpf bpf {MOUNT_POINT}, on the node and not in `ip netns exec`; \
-                         or --mount-bpffs, if this mount namespace outlives the VM"
-                    )));
-            }
+            self.check()?;
         }
         make_private_folder(&self.0)
+    }
+
+    /// Refuses where the folder does not lie on a bpffs, and so cannot show the pins that there are.
+    pub fn check(&self) -> Result<()> {
+        if self.is_on_bpffs() { Ok(()) } else { Err(self.not_on_bpffs()) }
+    }
+
+    fn not_on_bpffs(&self) -> Error {
+        Error::new(format!("use {} for pins", self.0.display()), "it does not lie on a bpffs").with_hint(format!(
+            "mount -t bpf bpf {MOUNT_POINT}, on the node and not in `ip netns exec`; or attach with --mount-bpffs, if \
+             this mount namespace outlives the VM"
+        ))
     }
 
     /// Judged by the nearest folder that exists.

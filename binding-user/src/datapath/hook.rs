@@ -14,9 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pins, Programs};
 use crate::{
-    error::{Context as _, Error, Result},
+    error::{Context as _, Error, Result, chain},
     netlink::tc::Tc,
 };
+
+/// What the kernel must have, and the process.
+pub(super) const NEEDS: &str =
+    "tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.10 or later and CAP_BPF and CAP_NET_ADMIN";
 
 /// Priority of our filters on clsact: late, so that a filter which the operator adds without thinking comes first.
 const PRIORITY: u16 = 50_000;
@@ -67,14 +71,17 @@ impl Hook {
         match kind {
             HookKind::Tcx => {
                 let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-                let link = self.link(program, options).map_err(|error| explain(&error)).context(what)?;
+                let link = self.link(program, options).map_err(|error| chain(&error)).context(what)?;
                 let link: FdLink = link.try_into().context(what)?;
                 link.pin(pins.link(&self.program)).context(what)?;
             }
             HookKind::Clsact => {
                 add_clsact(&self.device)?;
                 let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-                let link = self.link(program, TcAttachOptions::Netlink(options)).map_err(|e| explain(&e)).context(what)?;
+                let link = self
+                    .link(program, TcAttachOptions::Netlink(options))
+                    .map_err(|error| chain(&error))
+                    .context(what)?;
                 #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
                 mem::forget(link);
             }
@@ -82,31 +89,21 @@ impl Hook {
         Ok(())
     }
 
-    /// Takes the program off its hook. One that is not there, or whose device is gone, is no error.
-    pub fn detach(&self, kind: HookKind, pins: &Pins) -> Result<()> {
-        let what = || format!("detach {} from {}", self.program, self.device);
-        match kind {
-            HookKind::Tcx => match std::fs::remove_file(pins.link(&self.program)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context(what),
-                _ => Ok(()),
-            },
-            HookKind::Clsact => {
-                let Ok(link) =
-                    SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None)
-                else {
-                    return Ok(());
-                };
-                match link.detach() {
-                    // ENOENT: no such filter; EINVAL: not even the qdisc.
-                    Err(ProgramError::TcError(TcError::NetlinkError(error)))
-                        if matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::EINVAL)) =>
-                    {
-                        Ok(())
-                    }
-                    other => other.context(what),
-                }
+    /// Takes the program off its TCX hook, by removing the pin that holds the link. One that is not there is no error.
+    pub fn unpin(&self, pins: &Pins) -> Result<()> {
+        match std::fs::remove_file(pins.link(&self.program)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).context(|| format!("detach {} from {}", self.program, self.device))
             }
+            _ => Ok(()),
         }
+    }
+
+    /// Deletes the program's filter, which [`Self::is_among`] has found.
+    pub fn delete_filter(&self) -> Result<()> {
+        let what = || format!("detach {} from {}", self.program, self.device);
+        let link = SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None);
+        link.context(what)?.detach().map_err(|error| chain(&error)).context(what)
     }
 
     /// Whether the program is on its TCX hook, by its pinned link.
@@ -123,7 +120,11 @@ impl Hook {
             Direction::Ingress => &tc.ingress,
             Direction::Egress => &tc.egress,
         };
-        filters.iter().any(|filter| filter.priority == PRIORITY && filter.handle == u32::from(HANDLE))
+        filters.iter().any(|filter| {
+            filter.priority == PRIORITY
+                && filter.handle == u32::from(HANDLE)
+                && filter.bpf_name.as_deref() == Some(self.program.as_str())
+        })
     }
 
     fn link(
@@ -161,12 +162,22 @@ fn add_clsact(device: &str) -> Result<()> {
     }
 }
 
-/// aya's texts name its own call; the cause lies below.
-fn explain(error: &ProgramError) -> String {
-    match error {
-        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
-        other => other.to_string(),
+/// Names of the programs on the TCX hooks of a device; none on a kernel without TCX.
+pub fn programs_on_tcx(device: &str) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    if kernel_has_tcx(device)? {
+        for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
+            let found = SchedClassifier::query_tcx(device, direction).map_err(|error| chain(&error));
+            let (_, programs) = found.context(|| format!("list the TCX programs of {device}"))?;
+            names.extend(programs.iter().map(|program| program.name_as_str().unwrap_or("?").to_owned()));
+        }
     }
+    Ok(names)
+}
+
+/// Whether a program of this name is one of ours.
+pub fn is_ours(program: &str) -> bool {
+    program.starts_with("tapwire_")
 }
 
 /// Whether this kernel has TCX, found out by asking a device and not by the version.
@@ -174,6 +185,6 @@ pub fn kernel_has_tcx(device: &str) -> Result<bool> {
     match SchedClassifier::query_tcx(device, TcAttachType::Ingress) {
         Ok(_) => Ok(true),
         Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(false),
-        Err(error) => Err(Error::new(format!("ask {device} for TCX"), explain(&error))),
+        Err(error) => Err(Error::new(format!("ask {device} for TCX"), chain(&error)).with_hint(NEEDS)),
     }
 }

@@ -7,9 +7,10 @@ use aya::{
 };
 use binding_common::dhcp::{Server, Template};
 
+use super::hook::NEEDS;
 use crate::{
     dhcp::Replies,
-    error::{Context as _, Error, Result},
+    error::{Context as _, Error, Result, chain},
 };
 
 /// The object that `build.rs` built.
@@ -64,10 +65,8 @@ impl Programs {
             .override_global("LEASE_ADDRESS", &address, true)
             .override_global("SERVER_IDENTIFIER", &identifier, true)
             .override_global("GUEST_MAC", &guest, true);
-        let mut ebpf = loader.load(OBJECT).map_err(|error| {
-            Error::new("load the programs", error)
-                .with_hint("tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.10 or later and CAP_BPF and CAP_NET_ADMIN")
-        })?;
+        let mut ebpf =
+            loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))?;
         if let Some(replies) = replies {
             fill_replies(&mut ebpf, &replies.templates)?;
         }
@@ -105,7 +104,7 @@ fn fill_replies(ebpf: &mut Ebpf, templates: &[Template]) -> Result<()> {
 /// A program that the kernel does not take, with the end of what its verifier said.
 fn refused(name: &str, error: &ProgramError) -> Error {
     let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return Error::new(format!("load the program {name}"), error);
+        return Error::new(format!("load the program {name}"), chain(error));
     };
     let log = verifier_log.to_string();
     let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -114,4 +113,3 @@ fn refused(name: &str, error: &ProgramError) -> Error {
     Error::new(format!("load the program {name}"), why)
         .with_hint("the kernel lacks what this program needs; tapwire runs on 5.10 and later")
 }
-

@@ -24,6 +24,18 @@ impl Pins {
         Self { folder: bpffs.path().join(name.replace('.', "+")) }
     }
 
+    /// Refuses pins that no journal tells of: they may hold the programs of another pod's binding in their place.
+    pub fn check_absent(&self) -> Result<()> {
+        if !self.exist() {
+            return Ok(());
+        }
+        let folder = self.folder.display();
+        Err(Error::new(format!("pin to {folder}"), "pins of a binding of this name are there, and no journal of it")
+            .with_hint(format!(
+                "choose another name; or, if its state folder is lost for good, `rm -r {folder}` takes its programs off"
+            )))
+    }
+
     /// Whether there is anything.
     pub fn exist(&self) -> bool {
         self.folder.exists()

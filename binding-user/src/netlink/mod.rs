@@ -136,6 +136,11 @@ impl Netlink {
         self.set(ifindex, &format!("set the MTU {mtu} of"), |link| link.mtu(mtu)).await
     }
 
+    /// Gives the link another name; it must be down, on kernels before 6.2.
+    pub async fn set_name(&self, ifindex: u32, name: &str) -> Result<()> {
+        self.set(ifindex, &format!("give the name {name} to"), |link| link.name(name.to_owned())).await
+    }
+
     /// Sets or clears ARP on the link (the flag that the kernel has is `IFF_NOARP`).
     pub async fn set_arp(&self, ifindex: u32, on: bool) -> Result<()> {
         self.set(ifindex, if on { "turn ARP on for" } else { "turn ARP off for" }, |link| link.arp(on)).await

@@ -124,7 +124,7 @@ impl Netns {
     }
 
     /// Finds a namespace again: at the path that is remembered, among the named ones, and among those of all processes
-    /// (`None` when there is none: it is gone, or nothing but a file descriptor holds it).
+    /// and their open files. `None`: it is gone.
     pub fn find(id: &NetnsId, hint_path: Option<&Path>) -> Result<Option<Self>> {
         let named = fs::read_dir(NAMED_DIR).into_iter().flatten().flatten().map(|entry| entry.path());
         let processes = fs::read_dir("/proc")
@@ -133,7 +133,9 @@ impl Netns {
             .flatten()
             .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
             .map(|entry| entry.path().join("ns/net"));
-        for path in hint_path.map(Path::to_owned).into_iter().chain(named).chain(processes) {
+        let paths = hint_path.map(Path::to_owned).into_iter().chain(named).chain(processes);
+        // Last, because there are many: what is only held open, as by a container runtime at work.
+        for path in paths.chain(open_files().filter(|path| is_netns(path, id.ino))) {
             // Looking costs one system call; only a file with the right numbers is opened and entered. What cannot be
             // looked at (a process that has just ended) is not what is sought.
             let right = fs::metadata(&path).is_ok_and(|meta| meta.dev() == id.dev && meta.ino() == id.ino);
@@ -169,6 +171,17 @@ impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The files that processes hold open, as far as they can be looked at.
+fn open_files() -> impl Iterator<Item = PathBuf> {
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("fd"));
+    folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()))
+}
+
+/// Whether a link of /proc leads to the network namespace of this inode number.
+fn is_netns(path: &Path, ino: u64) -> bool {
+    fs::read_link(path).is_ok_and(|to| to.as_os_str() == format!("net:[{ino}]").as_str())
 }
 
 /// The thread of [`Netns::run`].

@@ -74,6 +74,12 @@ impl FromStr for NetnsSpec {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
+        // What some container runtimes hand over; as a path, it would name every binding alike.
+        let pid =
+            text.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/ns/net")).and_then(|pid| pid.parse().ok());
+        if let Some(pid) = pid.filter(|pid| *pid > 0) {
+            return Ok(Self::Pid(pid));
+        }
         let refuse = |why: &str| {
             Error::new(format!("read the namespace \"{text}\""), why)
                 .with_hint("give a name below /run/netns, a path, pid:N or self")

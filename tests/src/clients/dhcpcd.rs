@@ -29,9 +29,8 @@ impl Program for Dhcpcd {
         fs::write(jail.path("dhcpcd.conf"), config)?;
         let config = jail.path("dhcpcd.conf").display().to_string();
         let script = jail.wrapper().display().to_string();
-        let mut line: Vec<String> = ["dhcpcd", "-4", "-B", "-d", "-f", &config, "-c", &script]
-            .map(str::to_owned)
-            .to_vec();
+        let mut line: Vec<String> =
+            ["dhcpcd", "-4", "-B", "-d", "-f", &config, "-c", &script].map(str::to_owned).to_vec();
         line.extend(options.arguments.iter().cloned());
         line.push(nic.to_owned());
         Ok(line)

@@ -39,18 +39,13 @@ pub(super) struct Jail {
 
 impl Jail {
     pub(super) fn new(script: &str, private: &'static [&'static str]) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("twt-dhcp-")
-            .tempdir()
-            .context("making a client's folder")?;
+        let folder = tempfile::Builder::new().prefix("twt-dhcp-").tempdir().context("making a client's folder")?;
         // dhcpcd gives up its rights and must still reach what is in here.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let jail = Self { folder, private };
         fs::create_dir(jail.path("events"))?;
         fs::write(jail.path("resolv.conf"), "")?;
-        let text = WRAPPER
-            .replace("@SCRIPT@", script)
-            .replace("@FOLDER@", &jail.folder.path().display().to_string());
+        let text = WRAPPER.replace("@SCRIPT@", script).replace("@FOLDER@", &jail.folder.path().display().to_string());
         fs::write(jail.wrapper(), text)?;
         fs::set_permissions(jail.wrapper(), fs::Permissions::from_mode(0o755))?;
         Ok(jail)
@@ -68,39 +63,20 @@ impl Jail {
 
     /// Starts the client in a network namespace.
     pub(super) fn spawn(&self, namespace: &Namespace, line: &[String]) -> Result<Running> {
-        let mut setup = String::from("set -e\n");
-        for folder in self.private {
-            setup.push_str(&format!("mount -t tmpfs -o mode=755 lab '{folder}'\n"));
-        }
-        setup.push_str(&format!(
-            "mount --bind '{}' /etc/resolv.conf\n",
-            self.path("resolv.conf").display()
-        ));
+        let mount = |folder: &&str| format!("mount -t tmpfs -o mode=755 lab '{folder}'\n");
+        let mounts: String = self.private.iter().map(mount).collect();
+        let resolv_conf = self.path("resolv.conf").display().to_string();
         // Clients take a host name from DHCP only if there is none worth keeping.
-        setup.push_str("hostname localhost\nexec \"$@\"\n");
-        let mut words = ["unshare", "--mount", "--uts", "sh", "-c", &setup, "client"]
-            .map(str::to_owned)
-            .to_vec();
+        let setup =
+            format!("set -e\n{mounts}mount --bind '{resolv_conf}' /etc/resolv.conf\nhostname localhost\nexec \"$@\"\n");
+        let mut words = ["unshare", "--mount", "--uts", "sh", "-c", &setup, "client"].map(str::to_owned).to_vec();
         words.extend_from_slice(line);
         let log = fs::File::create(self.path("log"))?;
         let mut command = cmd::command(&words)?;
-        command
-            .stdout(Stdio::from(log.try_clone()?))
-            .stderr(Stdio::from(log));
+        command.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
         // The script's variables are noted from its environment: ours do not belong there.
-        command.env_clear().env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         namespace.spawn(&mut command)
-    }
-
-    /// Runs a command in the namespaces of the client, whose process is `pid`.
-    pub(super) fn beside(&self, namespace: &Namespace, pid: i32, line: &[&str]) -> Result<String> {
-        let pid = pid.to_string();
-        let mut words = vec!["nsenter", "--target", &pid, "--mount", "--uts"];
-        words.extend_from_slice(line);
-        namespace.exec(&words)
     }
 
     pub(super) fn events(&self) -> Result<Vec<Event>> {
@@ -125,13 +101,7 @@ impl Jail {
 fn event(file: &Path) -> Result<Event> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let pairs = text.lines().filter_map(|line| line.split_once('='));
-    let told: BTreeMap<_, _> = pairs
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    let reason = told
-        .get("reason")
-        .or_else(|| told.get("lab_argument"))
-        .cloned()
-        .unwrap_or_default();
+    let told: BTreeMap<_, _> = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let reason = told.get("reason").or_else(|| told.get("lab_argument")).cloned().unwrap_or_default();
     Ok(Event { reason, told })
 }

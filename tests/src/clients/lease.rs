@@ -17,10 +17,7 @@ pub(super) struct Event {
 impl Event {
     /// Whether the event confirms a lease.
     pub(super) fn is_lease(&self) -> bool {
-        matches!(
-            self.reason.as_str(),
-            "bound" | "renew" | "BOUND" | "RENEW" | "REBIND" | "REBOOT"
-        )
+        matches!(self.reason.as_str(), "bound" | "renew" | "BOUND" | "RENEW" | "REBIND" | "REBOOT")
     }
 }
 
@@ -65,34 +62,20 @@ impl LeaseSeen {
     /// Adds what the script made of the lease.
     pub(super) fn look(&mut self, namespace: &Namespace, nic: &str, jail: &Jail) -> Result<()> {
         // dhcpcd calls its script before it sets address and routes itself.
-        let (address, prefix) = wait_for(
-            "the lease's address on the NIC",
-            Duration::from_secs(8),
-            || {
-                let text = namespace.ip(&["-4", "-br", "addr", "show", "dev", nic])?;
-                Ok(text
-                    .split_whitespace()
-                    .filter_map(split_prefix)
-                    .find(|&(seen, _)| Some(seen) == self.address))
-            },
-        )?;
+        let (address, prefix) = wait_for("the lease's address on the NIC", Duration::from_secs(8), || {
+            let text = namespace.ip(&["-4", "-br", "addr", "show", "dev", nic])?;
+            Ok(text.split_whitespace().filter_map(split_prefix).find(|&(seen, _)| Some(seen) == self.address))
+        })?;
         (self.address, self.prefix) = (Some(address), prefix);
         self.link_mtu = link_mtu(namespace, nic)?;
         self.resolv_conf = jail.resolv_conf()?;
-        self.dns = in_resolv_conf(&self.resolv_conf, "nameserver")
-            .filter_map(parsed)
-            .collect();
+        self.dns = in_resolv_conf(&self.resolv_conf, "nameserver").filter_map(parsed).collect();
         if self.search.is_empty() {
-            self.search = in_resolv_conf(&self.resolv_conf, "search")
-                .map(str::to_owned)
-                .collect();
+            self.search = in_resolv_conf(&self.resolv_conf, "search").map(str::to_owned).collect();
         }
         let routes = || -> Result<Vec<String>> {
-            let mut routes: Vec<_> = namespace
-                .ip(&["-4", "route"])?
-                .lines()
-                .map(|line| line.trim().to_owned())
-                .collect();
+            let mut routes: Vec<_> =
+                namespace.ip(&["-4", "route"])?.lines().map(|line| line.trim().to_owned()).collect();
             routes.sort_unstable();
             Ok(routes)
         };
@@ -137,7 +120,5 @@ pub(super) fn first<T: FromStr>(told: &BTreeMap<String, String>, key: &str) -> O
 
 /// All words of a variable.
 pub(super) fn all(told: &BTreeMap<String, String>, key: &str) -> Vec<String> {
-    told.get(key)
-        .map(|text| text.split_whitespace().map(str::to_owned).collect())
-        .unwrap_or_default()
+    told.get(key).map(|text| text.split_whitespace().map(str::to_owned).collect()).unwrap_or_default()
 }

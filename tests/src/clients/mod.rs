@@ -92,22 +92,12 @@ impl<'a> DhcpClient<'a> {
     }
 
     /// [`start`](Self::start) with options.
-    pub fn start_with(
-        namespace: &'a Namespace,
-        kind: ClientKind,
-        options: ClientOptions,
-    ) -> Result<Self> {
+    pub fn start_with(namespace: &'a Namespace, kind: ClientKind, options: ClientOptions) -> Result<Self> {
         let program = kind.program();
         let jail = Jail::new(program.script(), program.private_folders())?;
         let line = program.command(&jail, GUEST_NIC, &options)?;
         let process = jail.spawn(namespace, &line)?;
-        Ok(Self {
-            namespace,
-            kind,
-            jail,
-            process,
-            options,
-        })
+        Ok(Self { namespace, kind, jail, process, options })
     }
 
     /// Starts a client and waits for its lease: the common case.
@@ -140,21 +130,13 @@ impl<'a> DhcpClient<'a> {
     pub fn release(&mut self, deadline: Duration) -> Result<()> {
         self.kind.program().release(self)?;
         wait_until("the address to go", deadline, || {
-            Ok(!self
-                .namespace
-                .ip(&["-4", "-br", "addr", "show", "dev", GUEST_NIC])?
-                .contains('.'))
+            Ok(!self.namespace.ip(&["-4", "-br", "addr", "show", "dev", GUEST_NIC])?.contains('.'))
         })
     }
 
     /// The events that the client's script was called for, in order: `bound`, `RENEW`, `REBOOT` and so on.
     pub fn events(&self) -> Result<Vec<String>> {
-        Ok(self
-            .jail
-            .events()?
-            .into_iter()
-            .map(|event| event.reason)
-            .collect())
+        Ok(self.jail.events()?.into_iter().map(|event| event.reason).collect())
     }
 
     /// What the client printed.
@@ -163,23 +145,13 @@ impl<'a> DhcpClient<'a> {
     }
 
     fn leases(&self) -> Result<usize> {
-        Ok(self
-            .jail
-            .events()?
-            .iter()
-            .filter(|event| event.is_lease())
-            .count())
+        Ok(self.jail.events()?.iter().filter(|event| event.is_lease()).count())
     }
 
     fn next_lease(&mut self, what: &str, before: usize, deadline: Duration) -> Result<LeaseSeen> {
         let what = format!("{what} of {:?}", self.kind);
         let found = wait_for(&what, deadline, || {
-            let event = self
-                .jail
-                .events()?
-                .into_iter()
-                .filter(Event::is_lease)
-                .nth(before);
+            let event = self.jail.events()?.into_iter().filter(Event::is_lease).nth(before);
             if event.is_none()
                 && let Some(status) = self.process.ended()?
             {
@@ -189,11 +161,7 @@ impl<'a> DhcpClient<'a> {
         });
         let event = match found {
             Ok(event) => event,
-            Err(error) => bail!(
-                "{error:#}; events {:?}; the client said:\n{}",
-                self.events()?,
-                self.log()?
-            ),
+            Err(error) => bail!("{error:#}; events {:?}; the client said:\n{}", self.events()?, self.log()?),
         };
         let mut lease = self.kind.program().lease(&event.told);
         lease.reason = event.reason;
@@ -204,7 +172,10 @@ impl<'a> DhcpClient<'a> {
 
     /// Runs a command as if beside the client: in its namespaces, with its folders.
     fn beside(&self, line: &[&str]) -> Result<String> {
-        self.jail.beside(self.namespace, self.process.pid(), line)
+        let pid = self.process.pid().to_string();
+        let mut words = vec!["nsenter", "--target", &pid, "--mount", "--uts"];
+        words.extend_from_slice(line);
+        self.namespace.exec(&words)
     }
 
     /// Makes unicast to the lease's server fail while `work` runs, so that a client that would renew has to broadcast.

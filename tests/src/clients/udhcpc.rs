@@ -23,9 +23,7 @@ impl Program for Udhcpc {
 
     fn command(&self, jail: &Jail, nic: &str, options: &ClientOptions) -> Result<Vec<String>> {
         let script = jail.wrapper().display().to_string();
-        let mut line: Vec<String> = ["udhcpc", "-f", "-t", "10", "-T", "1", "-s", &script]
-            .map(str::to_owned)
-            .to_vec();
+        let mut line: Vec<String> = ["udhcpc", "-f", "-t", "10", "-T", "1", "-s", &script].map(str::to_owned).to_vec();
         // By default it asks neither for the MTU nor for routes.
         line.extend(["-O", "mtu", "-O", "staticroutes", "-O", "search"].map(str::to_owned));
         line.extend(options.arguments.iter().cloned());

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
-use lab::{ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Offloads, Pod, RawPort, Scene, guest::GUEST_NIC, scene::ping, watch};
+use lab::{
+    ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Offloads, Pod, RawPort, Scene, guest::GUEST_NIC, scene::ping, watch,
+};
 
 use crate::{SOON, options};
 
@@ -113,7 +115,8 @@ fn a_guest_that_renews_at_another_server_is_not_let_out_and_rebinds_here() {
     // No answer is what it gets, so nothing can be waited for but the drop.
     let renewed = client.renew(std::time::Duration::ZERO);
     assert!(renewed.is_err(), "{renewed:?}");
-    lab::wait::wait_until("the renewal at the other server", SOON, || Ok(scene.dropped("dhcp-other-server")? > 0)).unwrap();
+    lab::wait::wait_until("the renewal at the other server", SOON, || Ok(scene.dropped("dhcp-other-server")? > 0))
+        .unwrap();
     let lease = client.rebind(SOON).unwrap();
     assert_eq!(lease.server_id, Some(Ipv4Addr::new(10, 244, 1, 1)));
     assert_eq!(lease.lease_seconds, Some(86_400));

@@ -15,7 +15,10 @@ fn assert_is_the_pods(kind: ClientKind, lease: &LeaseSeen) {
     assert!(has_route("default via 10.244.1.1 "), "{:?}", lease.routes);
     assert_eq!(has_route("10.244.0.0/16 via 10.244.1.1 "), applies_routes(kind), "{:?}", lease.routes);
     let classless = lease.classless.as_deref().unwrap_or_default();
-    assert!(classless.contains("244") && classless.contains("10.244.1.1") || kind == ClientKind::Dhclient, "{classless}");
+    assert!(
+        classless.contains("244") && classless.contains("10.244.1.1") || kind == ClientKind::Dhclient,
+        "{classless}"
+    );
     assert_eq!(lease.dns, [Ipv4Addr::new(10, 96, 0, 10)], "{}", lease.resolv_conf);
     assert_eq!(lease.domain.as_deref(), Some("default.svc.cluster.local"));
     assert_eq!(lease.search, ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"]);

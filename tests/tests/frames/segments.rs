@@ -1,9 +1,6 @@
 //! Frames that a guest leaves to be cut: they pass the MTU, because no link ever sees them whole.
 
-use lab::{
-    Offloads, Pod, RawPort,
-    tap::VnetHeader,
-};
+use lab::{Offloads, Pod, RawPort, tap::VnetHeader};
 
 use crate::{GUEST, HOST, SOON, WIRES, Wire};
 

@@ -19,9 +19,7 @@ pub(super) fn has_lists() -> bool {
     let Ok(folder) = fs::read_dir(Path::new(LISTS)) else {
         return false;
     };
-    folder
-        .flatten()
-        .any(|file| file.file_name().to_string_lossy().contains("_Packages"))
+    folder.flatten().any(|file| file.file_name().to_string_lossy().contains("_Packages"))
 }
 
 /// Fetches the lists.
@@ -31,45 +29,26 @@ pub(super) fn update() -> Result<()> {
 
 /// Installs those of the packages that the machine's suites have; the probes afterwards name what is still missing.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
-    let known: Vec<&str> = packages
-        .iter()
-        .copied()
-        .filter(|package| is_known(package))
-        .collect();
+    let known: Vec<&str> = packages.iter().copied().filter(|package| is_known(package)).collect();
     if known.is_empty() {
         return Ok(());
     }
     // Never at the price of something that the user has: Debian's rustc-web, for one, cannot stand beside its rustc.
-    step::quiet(
-        apt_get()
-            .args(["install", "--yes", "--no-install-recommends", "--no-remove"])
-            .args(known),
-    )
+    step::quiet(apt_get().args(["install", "--yes", "--no-install-recommends", "--no-remove"]).args(known))
 }
 
 fn is_known(package: &str) -> bool {
-    let Ok(output) = Command::new("apt-cache")
-        .args(["policy", package])
-        .env("LC_ALL", "C")
-        .output()
-    else {
+    let Ok(output) = Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C").output() else {
         return false;
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .any(|line| line.trim().starts_with("Candidate:") && !line.contains("(none)"))
+    text.lines().any(|line| line.trim().starts_with("Candidate:") && !line.contains("(none)"))
 }
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     // Another apt may run, on a fresh cloud machine nearly always: wait for it.
-    command.args([
-        "-q",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-        "-o",
-        "Dpkg::Use-Pty=0",
-    ]);
+    command.args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]);
     command
 }

@@ -17,11 +17,7 @@ mod toolchain;
 /// Where tapwire pins its programs.
 pub(super) const BPFFS: &str = "/sys/fs/bpf";
 const PINNED_LINKER: &str = "0.10.3";
-const BPF_TARGET: &str = if cfg!(target_endian = "big") {
-    "bpfeb-unknown-none"
-} else {
-    "bpfel-unknown-none"
-};
+const BPF_TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
 /// One thing that must be there.
 pub(super) struct Need {
@@ -106,14 +102,8 @@ impl Found {
         // Without a linker, ask for the version that would be installed.
         let asked = linker.clone().unwrap_or_default();
         let compiler = toolchain::choose(BPF_TARGET, &asked).ok();
-        let own = |compiler: &toolchain::Compiler| {
-            compiler.builds_core || compiler.toolchain != toolchain::LINKED
-        };
-        Self {
-            own_compiler: compiler.as_ref().is_some_and(own),
-            compiler: compiler.is_some(),
-            linker,
-        }
+        let own = |compiler: &toolchain::Compiler| compiler.builds_core || compiler.toolchain != toolchain::LINKED;
+        Self { own_compiler: compiler.as_ref().is_some_and(own), compiler: compiler.is_some(), linker }
     }
 
     fn has_linker(&self) -> bool {
@@ -127,9 +117,7 @@ impl Found {
     fn has_debian_rustc(&self) -> bool {
         let core = Path::new("/usr/lib/rustlib").join(BPF_TARGET).join("lib");
         self.compiler
-            || (Path::new("/usr/bin/rustc").is_file()
-                && Path::new("/usr/bin/cargo").is_file()
-                && core.is_dir())
+            || (Path::new("/usr/bin/rustc").is_file() && Path::new("/usr/bin/cargo").is_file() && core.is_dir())
     }
 }
 
@@ -143,41 +131,16 @@ pub(super) const NEEDS: &[Need] = &[
         Found::has_debian_rustc,
         Remedy::Apt(&["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"]),
     ),
-    need(
-        "toolchain tapwire-bpf",
-        "lets aya-build find that rustc",
-        |found| found.compiler,
-        Remedy::Link,
-    ),
+    need("toolchain tapwire-bpf", "lets aya-build find that rustc", |found| found.compiler, Remedy::Link),
     need(
         "LLVM 22",
         "bpf-linker is built against it",
         |found| found.has_linker() || has_llvm(),
-        Remedy::Apt(&[
-            "llvm-22-dev",
-            "libpolly-22-dev",
-            "libzstd-dev",
-            "zlib1g-dev",
-        ]),
+        Remedy::Apt(&["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "zlib1g-dev"]),
     ),
-    need(
-        "bpf-linker",
-        "links the eBPF programs",
-        Found::has_linker,
-        Remedy::Linker,
-    ),
-    need(
-        "bpffs",
-        "keeps the programs loaded when tapwire has ended",
-        |_| has_bpffs(),
-        Remedy::MountBpffs,
-    ),
-    need(
-        "apt lists",
-        "the kernels of guests are downloaded with apt",
-        |_| apt::has_lists(),
-        Remedy::AptLists,
-    ),
+    need("bpf-linker", "links the eBPF programs", Found::has_linker, Remedy::Linker),
+    need("bpffs", "keeps the programs loaded when tapwire has ended", |_| has_bpffs(), Remedy::MountBpffs),
+    need("apt lists", "the kernels of guests are downloaded with apt", |_| apt::has_lists(), Remedy::AptLists),
     tool("qemu-system-x86_64", "runs the VMs", &["qemu-system-x86"]),
     need(
         "static busybox",
@@ -188,47 +151,20 @@ pub(super) const NEEDS: &[Need] = &[
     tool("ip", "makes the namespaces of the lab", &["iproute2"]),
     tool("iperf3", "sends traffic", &["iperf3"]),
     tool("ethtool", "switches offloads in tests", &["ethtool"]),
-    tool(
-        "tcpdump",
-        "lets tests see what is on the wire",
-        &["tcpdump"],
-    ),
+    tool("tcpdump", "lets tests see what is on the wire", &["tcpdump"]),
     tool("strace", "lets tests stop tapwire half way", &["strace"]),
-    tool(
-        "dhclient",
-        "a DHCP client to test against",
-        &["isc-dhcp-client"],
-    ),
+    tool("dhclient", "a DHCP client to test against", &["isc-dhcp-client"]),
     tool("udhcpc", "a DHCP client to test against", &["udhcpc"]),
     tool("dhcpcd", "a DHCP client to test against", &["dhcpcd-base"]),
-    tool(
-        "dnsmasq",
-        "a DHCP server to test and compare with",
-        &["dnsmasq-base"],
-    ),
+    tool("dnsmasq", "a DHCP server to test and compare with", &["dnsmasq-base"]),
 ];
 
-const fn need(
-    name: &'static str,
-    why: &'static str,
-    probe: fn(&Found) -> bool,
-    remedy: Remedy,
-) -> Need {
-    Need {
-        name,
-        why,
-        probe: Probe::Ask(probe),
-        remedy,
-    }
+const fn need(name: &'static str, why: &'static str, probe: fn(&Found) -> bool, remedy: Remedy) -> Need {
+    Need { name, why, probe: Probe::Ask(probe), remedy }
 }
 
 const fn tool(name: &'static str, why: &'static str, packages: &'static [&'static str]) -> Need {
-    Need {
-        name,
-        why,
-        probe: Probe::Program,
-        remedy: Remedy::Apt(packages),
-    }
+    Need { name, why, probe: Probe::Program, remedy: Remedy::Apt(packages) }
 }
 
 /// Whether a program is on the path, or where only root's path leads.
@@ -243,8 +179,7 @@ fn find_program(name: &str) -> Option<PathBuf> {
 
 fn has_llvm() -> bool {
     let llvm = Path::new(LLVM);
-    let parts =
-        ["bin/llvm-config", "include/llvm-c/Core.h", "lib/libPolly.a"].map(|part| llvm.join(part));
+    let parts = ["bin/llvm-config", "include/llvm-c/Core.h", "lib/libPolly.a"].map(|part| llvm.join(part));
     let headers = ["/usr/include/zstd.h", "/usr/include/zlib.h"].map(PathBuf::from);
     parts.iter().chain(&headers).all(|file| file.is_file())
 }
@@ -264,7 +199,5 @@ fn has_static_busybox() -> bool {
 fn has_bpffs() -> bool {
     // The fifth word is where it is mounted; what follows the dash begins with the type.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts
-        .lines()
-        .any(|line| line.split(' ').nth(4) == Some(BPFFS) && line.contains(" - bpf "))
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(BPFFS) && line.contains(" - bpf "))
 }

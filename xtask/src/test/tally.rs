@@ -38,13 +38,7 @@ impl fmt::Display for Tally {
         for failure in &self.failures {
             writeln!(f, "failed: {failure}")?;
         }
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed,
-            self.failures.len(),
-            self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failures.len(), self.skipped)
     }
 }
 
@@ -73,13 +67,7 @@ enum Part {
 impl<'a> Reader<'a> {
     pub(super) fn new(tally: &'a mut Tally) -> Self {
         let failures = tally.failures.len();
-        Self {
-            tally,
-            suite: String::new(),
-            part: Part::Tests,
-            skipped: 0,
-            failures,
-        }
+        Self { tally, suite: String::new(), part: Part::Tests, skipped: 0, failures }
     }
 
     /// Takes a line in, and says whether it is worth showing: what passed tests print is not.
@@ -98,9 +86,7 @@ impl<'a> Reader<'a> {
             && self.part != Part::Failures
         {
             self.skipped += 1;
-            self.tally
-                .reasons
-                .push(format!("{}: {}", self.suite, reason.trim()));
+            self.tally.reasons.push(format!("{}: {}", self.suite, reason.trim()));
         } else if let Some(name) = failed(line) {
             self.tally.failures.push(format!("{}: {name}", self.suite));
         }
@@ -122,9 +108,7 @@ impl<'a> Reader<'a> {
         // A name can be torn from its verdict by what another process writes in between; the count is always whole.
         let named = self.tally.failures.len() - self.failures;
         for _ in named..usize::try_from(count(result, " failed")).unwrap_or(usize::MAX) {
-            self.tally
-                .failures
-                .push(format!("{}: a test, see above", self.suite));
+            self.tally.failures.push(format!("{}: a test, see above", self.suite));
         }
         self.begin();
     }
@@ -136,11 +120,7 @@ fn suite(line: &str) -> Option<String> {
     if let Some(package) = line.strip_prefix("Doc-tests ") {
         return Some(format!("{package} (documentation)"));
     }
-    let path = line
-        .strip_prefix("Running ")?
-        .split_once(" (")?
-        .1
-        .strip_suffix(')')?;
+    let path = line.strip_prefix("Running ")?.split_once(" (")?.1.strip_suffix(')')?;
     let file = path.rsplit('/').next()?;
     Some(file.rsplit_once('-')?.0.to_owned())
 }
@@ -154,11 +134,7 @@ fn failed(line: &str) -> Option<&str> {
 /// The number before `unit`, as in `12 passed`.
 fn count(result: &str, unit: &str) -> u32 {
     let before = result.split_once(unit).map_or("", |(before, _)| before);
-    before
-        .rsplit(' ')
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -194,10 +170,7 @@ mod tests {
              failures:\n    a::b\n\n\
              test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
         );
-        assert_eq!(
-            tally.to_string(),
-            "failed: attach: a::b\n1 passed, 1 failed, 0 skipped"
-        );
+        assert_eq!(tally.to_string(), "failed: attach: a::b\n1 passed, 1 failed, 0 skipped");
     }
 
     #[test]
@@ -217,8 +190,7 @@ mod tests {
              skipped: no KVM\n\n\nsuccesses:\n    a\n    b\n\n\
              test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
         );
-        let expected =
-            "skipped: vm: needs root: vm\nskipped: vm: no KVM\n0 passed, 0 failed, 2 skipped";
+        let expected = "skipped: vm: needs root: vm\nskipped: vm: no KVM\n0 passed, 0 failed, 2 skipped";
         assert_eq!(tally.to_string(), expected);
     }
 }
