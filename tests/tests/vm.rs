@@ -2,17 +2,15 @@
 //!
 //! One guest serves for all three clients, one after the other: under emulation the boot is what takes long.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::{net::Ipv4Addr, time::Duration};
 
 use lab::{
-    BINDING, ClientKind, Pod, RawPort, Tapwire, Vm, VmConfig,
-    pod::mac_of,
-    scene::ping,
-    wait::wait_until,
-    watch,
+    BINDING, ClientKind, Pod, RawPort, Tapwire, Vm, VmConfig, pod::mac_of, scene::ping, wait::wait_until, watch,
 };
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 /// After that a client is told again.
 const PATIENCE: Duration = Duration::from_secs(5);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
@@ -161,7 +159,8 @@ fn two_bindings_of_a_pod_serve_the_two_nics_of_a_machine() {
     let mac = mac_of(&pod.namespace, "net1").unwrap();
     let (netns, node) = (pod.namespace.name(), pod.node.name());
     tapwire.attach(&pod, BINDING, &[]).unwrap();
-    let second = ["attach", "--netns", netns, "--node-netns", node, "--nic", "net1", "--tap", "tap1", "--name", "second"];
+    let second =
+        ["attach", "--netns", netns, "--node-netns", node, "--nic", "net1", "--tap", "tap1", "--name", "second"];
     tapwire.run(&second).unwrap();
     let config = VmConfig { second: Some(("tap1".to_owned(), mac)), ..VmConfig::new("tap0", &pod.mac) };
     let mut vm = Vm::boot(&pod.namespace, &config).unwrap();
@@ -173,7 +172,10 @@ fn two_bindings_of_a_pod_serve_the_two_nics_of_a_machine() {
         vm.run(&format!("ping -c 2 -i 0.1 -W 5 {node}"), SOON).unwrap();
         ping(&pod.node, address).unwrap();
         assert_eq!(tapwire.counter(name, &["dhcp", "nak"]).unwrap(), 0);
-        assert_eq!(tapwire.counter(name, &["dhcp", "discover"]).unwrap(), tapwire.counter(name, &["dhcp", "offer"]).unwrap());
+        assert_eq!(
+            tapwire.counter(name, &["dhcp", "discover"]).unwrap(),
+            tapwire.counter(name, &["dhcp", "offer"]).unwrap()
+        );
         assert!(tapwire.counter(name, &["to_network", "frames"]).unwrap() >= 4);
     }
 }
