@@ -201,8 +201,8 @@ fn arguments(kernel: &Kernel, initrd: &Path, folder: &Path, accelerator: &str, c
     let mut netdev = format!("tap,id=nic,ifname={tap},script=no,downscript=no,vhost={vhost}");
     let mut device = format!("{model},netdev=nic,mac={mac},romfile=");
     if *queues > 1 {
-        netdev.push_str(&format!(",queues={queues}"));
-        device.push_str(&format!(",mq=on,vectors={}", 2 * queues + 2));
+        netdev = format!("{netdev},queues={queues}");
+        device = format!("{device},mq=on,vectors={}", 2 * queues + 2);
     }
     words.extend(["-netdev".to_owned(), netdev, "-device".to_owned(), device]);
     if let Some((tap, mac)) = second {

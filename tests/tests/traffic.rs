@@ -3,6 +3,8 @@
 //! No speed is asserted. What counts is that segments cross whole where both sides can take them, that every checksum is
 //! right when it is looked at, and that nothing is lost that was not dropped by name.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+
 use std::{net::UdpSocket, process::Stdio, time::Duration};
 
 use lab::{
@@ -12,6 +14,8 @@ use lab::{
 
 const NODE: &str = "10.244.1.1";
 const GUEST: &str = "10.244.1.5";
+/// Datagrams each way.
+const COUNT: u32 = 5000;
 const SOON: Duration = Duration::from_secs(10);
 
 /// A guest with the lease's address, configured by hand.
@@ -122,7 +126,6 @@ fn numbers_that_came(from: &UdpSocket, to: &UdpSocket, count: u32) -> Vec<u32> {
 #[test]
 fn every_datagram_arrives_once_in_order_and_is_counted() {
     lab::require_root!();
-    const COUNT: u32 = 5000;
     for options in [["--to-network", "peer"], ["--to-network", "redirect"], ["--hook", "clsact"]] {
         let scene = scene("udp", &options, Offloads::Virtio);
         let guest = socket(&scene.guest.namespace, GUEST);
@@ -147,7 +150,7 @@ fn nothing_is_lost_while_no_process_runs_and_show_looks_on() {
     assert!(scene.tapwire.processes().unwrap().is_empty());
     std::thread::scope(|scope| {
         let numbers = scope.spawn(|| numbers_that_came(&guest, &node, 20_000));
-        wait_for("the datagrams", Duration::from_secs(60), || {
+        wait_for("the datagrams", Duration::from_mins(1), || {
             scene.tapwire.show(BINDING)?;
             Ok(numbers.is_finished().then_some(()))
         })

@@ -16,7 +16,8 @@ fn folded(mut sum: u32) -> [u8; 2] {
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    (sum as u16).to_be_bytes()
+    let [_, _, high, low] = sum.to_be_bytes();
+    [high, low]
 }
 
 fn complement([high, low]: [u8; 2]) -> [u8; 2] {
@@ -28,14 +29,14 @@ fn segment(len: usize) -> Vec<u8> {
     let mut frame = crate::frame(HOST, GUEST, [8, 0], len);
     frame[14..54].fill(0);
     frame[14] = 0x45;
-    frame[16..18].copy_from_slice(&((len - 14) as u16).to_be_bytes());
+    frame[16..18].copy_from_slice(&u16::try_from(len - 14).unwrap().to_be_bytes());
     frame[20..24].copy_from_slice(&[0x40, 0, 64, 6]);
     frame[26..34].copy_from_slice(&[10, 244, 1, 5, 10, 244, 1, 1]);
     let check = complement(folded(sum(&frame[14..34])));
     frame[24..26].copy_from_slice(&check);
     frame[34..38].copy_from_slice(&[0x9c, 0x40, 0, 9]);
     frame[46..50].copy_from_slice(&[0x50, 0x10, 0xff, 0xff]);
-    let pseudo = folded(sum(&frame[26..34]) + 6 + (len - 34) as u32);
+    let pseudo = folded(sum(&frame[26..34]) + 6 + u32::try_from(len - 34).unwrap());
     frame[50..52].copy_from_slice(&pseudo);
     frame
 }
@@ -44,7 +45,7 @@ fn header(gso_size: u16) -> VnetHeader {
     VnetHeader {
         flags: VnetHeader::NEEDS_CSUM,
         gso_type: TCP_V4,
-        hdr_len: HEADERS as u16,
+        hdr_len: 54,
         gso_size,
         csum_start: 34,
         csum_offset: 16,

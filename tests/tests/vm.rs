@@ -1,0 +1,181 @@
+//! A real machine: the clients run in a guest with a kernel and drivers of its own.
+//!
+//! One guest serves for all three clients, one after the other: under emulation the boot is what takes long.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use lab::{
+    BINDING, ClientKind, Pod, RawPort, Tapwire, Vm, VmConfig, pod::mac_of, scene::ping, wait::wait_until, watch,
+};
+
+const SOON: Duration = Duration::from_mins(1);
+/// After that a client is told again.
+const PATIENCE: Duration = Duration::from_secs(5);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
+
+/// What a person would type for a client: to start it in the background, to renew, to rebind, to release, and to end it where that is not
+/// the same.
+struct Commands {
+    start: &'static str,
+    renew: &'static str,
+    rebind: &'static str,
+    release: &'static str,
+    end: &'static str,
+}
+
+fn commands(kind: ClientKind) -> Commands {
+    match kind {
+        ClientKind::Udhcpc => Commands {
+            start: "udhcpc -i eth0 -b -t 10 -T 1 -p /run/udhcpc.pid >/dev/null 2>&1",
+            renew: "kill -USR1 $(cat /run/udhcpc.pid)",
+            // It broadcasts when it cannot send from its address.
+            rebind: "ip -4 addr flush dev eth0; kill -USR1 $(cat /run/udhcpc.pid)",
+            release: "kill -USR2 $(cat /run/udhcpc.pid)",
+            end: "kill $(cat /run/udhcpc.pid)",
+        },
+        // It renews by the clock alone.
+        ClientKind::Dhclient => Commands {
+            start: "cp /etc/dhcp/dhclient.conf /tmp/conf; \
+                    echo 'supersede dhcp-renewal-time 3; supersede dhcp-rebinding-time 8;' >>/tmp/conf; \
+                    dhclient -cf /tmp/conf -pf /run/dhclient.pid eth0 >/dev/null 2>&1",
+            renew: "true",
+            rebind: "ip route replace prohibit 10.244.1.1/32",
+            release: "ip route flush type prohibit; dhclient -cf /tmp/conf -pf /run/dhclient.pid -r eth0",
+            end: "true",
+        },
+        ClientKind::Dhcpcd => Commands {
+            start: "dhcpcd -4 -b eth0 >/dev/null 2>&1",
+            renew: "dhcpcd -4 -N eth0",
+            rebind: "dhcpcd -4 -n eth0",
+            release: "dhcpcd -4 -k eth0",
+            end: "true",
+        },
+    }
+}
+
+struct Machine {
+    // QEMU first: it holds the tap.
+    vm: Vm,
+    tap: RawPort,
+    tapwire: Tapwire,
+    pod: Pod,
+}
+
+impl Machine {
+    fn dhcp(&self, message: &str) -> u64 {
+        self.tapwire.counter(BINDING, &["dhcp", message]).unwrap()
+    }
+
+    fn run(&mut self, command: &str) {
+        self.vm.run(command, SOON).unwrap();
+    }
+
+    fn wait_for_address(&mut self, there: bool) {
+        let vm = &mut self.vm;
+        wait_until(&format!("the address to be there: {there}"), SOON, || {
+            let text = vm.run("ip -4 -br addr show dev eth0", SOON)?;
+            Ok(text.contains(if there { " 10.244.1.5/24" } else { "." }) == there)
+        })
+        .unwrap();
+    }
+
+    /// Runs a command, after which the client must have asked at this address and been answered.
+    ///
+    /// dhcpcd forgets a signal that comes while its script runs, so a client that does not act is told again.
+    fn confirmed(&mut self, kind: ClientKind, command: &str, to: Ipv4Addr) {
+        let before = (self.dhcp("request"), self.dhcp("ack"));
+        watch::all(&self.tap).unwrap();
+        let mut sent = Vec::new();
+        let mut asked = |tap: &RawPort| {
+            wait_until("the client to ask", PATIENCE, || {
+                sent.extend(watch::sent_to(tap)?);
+                Ok(sent.contains(&to))
+            })
+        };
+        wait_until(&format!("{kind:?} to ask at {to}"), SOON, || {
+            self.vm.run(command, SOON)?;
+            Ok(asked(&self.tap).is_ok())
+        })
+        .unwrap();
+        wait_until("the answer", SOON, || Ok(self.dhcp("request") > before.0 && self.dhcp("ack") > before.1)).unwrap();
+    }
+
+    fn life_of_a_lease(&mut self, kind: ClientKind) {
+        let Commands { start, renew, rebind, release, end } = commands(kind);
+        let releases = self.dhcp("release");
+        self.run(start);
+        self.wait_for_address(true);
+        self.run("ping -c 2 -i 0.1 -W 5 10.244.1.1");
+        self.confirmed(kind, renew, GATEWAY);
+        self.confirmed(kind, rebind, Ipv4Addr::BROADCAST);
+        self.wait_for_address(true);
+        self.run(release);
+        wait_until("the release", SOON, || Ok(self.dhcp("release") == releases + 1)).unwrap();
+        self.wait_for_address(false);
+        self.run(end);
+        self.run(start);
+        self.wait_for_address(true);
+        self.run("ping -c 2 -i 0.1 -W 5 10.244.1.1");
+        ping(&self.pod.node, "10.244.1.5").unwrap();
+        self.run(release);
+        wait_until("the second release", SOON, || Ok(self.dhcp("release") == releases + 2)).unwrap();
+        self.wait_for_address(false);
+        self.run(end);
+    }
+}
+
+#[test]
+fn every_client_lives_on_the_lease_in_a_real_machine() {
+    lab::require_root!();
+    let pod = Pod::new("vm").unwrap();
+    let tapwire = Tapwire::private().unwrap();
+    tapwire.attach(&pod, BINDING, &[]).unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let tap = RawPort::open(&pod.namespace, "tap0").unwrap();
+    let vm = Vm::boot(&pod.namespace, &VmConfig::new("tap0", &pod.mac)).unwrap();
+    let mut machine = Machine { vm, tap, tapwire, pod };
+    for kind in ClientKind::ALL {
+        machine.life_of_a_lease(kind);
+    }
+    assert!(machine.tapwire.processes().unwrap().is_empty());
+    assert_eq!(machine.dhcp("nak"), 0);
+    watch::heard_no_client(&host).unwrap();
+}
+
+#[test]
+fn two_bindings_of_a_pod_serve_the_two_nics_of_a_machine() {
+    lab::require_root!();
+    let pod = Pod::new("two-nics").unwrap();
+    let peer = ["peer", "name", "vethnet1", "netns", pod.node.name()];
+    let add = [&["link", "add", "net1", "address", "0a:58:0a:f5:01:05", "type", "veth"], peer.as_slice()].concat();
+    pod.namespace.ip(&add).unwrap();
+    pod.namespace.ip(&["addr", "add", "10.245.1.5/24", "dev", "net1"]).unwrap();
+    pod.node.ip(&["addr", "add", "10.245.1.1/24", "dev", "vethnet1"]).unwrap();
+    pod.node.ip(&["link", "set", "vethnet1", "up"]).unwrap();
+    pod.namespace.ip(&["link", "set", "net1", "up"]).unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    let mac = mac_of(&pod.namespace, "net1").unwrap();
+    let (netns, node) = (pod.namespace.name(), pod.node.name());
+    tapwire.attach(&pod, BINDING, &[]).unwrap();
+    let second =
+        ["attach", "--netns", netns, "--node-netns", node, "--nic", "net1", "--tap", "tap1", "--name", "second"];
+    tapwire.run(&second).unwrap();
+    let config = VmConfig { second: Some(("tap1".to_owned(), mac)), ..VmConfig::new("tap0", &pod.mac) };
+    let mut vm = Vm::boot(&pod.namespace, &config).unwrap();
+    for (nic, name, address, node) in
+        [("eth0", BINDING, "10.244.1.5", "10.244.1.1"), ("eth1", "second", "10.245.1.5", "10.245.1.1")]
+    {
+        vm.run(&format!("ip link set {nic} up && udhcpc -i {nic} -n -q -t 10 -T 1"), SOON).unwrap();
+        vm.run(&format!("ip -4 addr show dev {nic} | grep -q 'inet {address}/24'"), SOON).unwrap();
+        vm.run(&format!("ping -c 2 -i 0.1 -W 5 {node}"), SOON).unwrap();
+        ping(&pod.node, address).unwrap();
+        assert_eq!(tapwire.counter(name, &["dhcp", "nak"]).unwrap(), 0);
+        assert_eq!(
+            tapwire.counter(name, &["dhcp", "discover"]).unwrap(),
+            tapwire.counter(name, &["dhcp", "offer"]).unwrap()
+        );
+        assert!(tapwire.counter(name, &["to_network", "frames"]).unwrap() >= 4);
+    }
+}
