@@ -63,12 +63,12 @@ async fn read_routes(netlink: &Netlink, nic: &Nic, warnings: &mut Vec<String>) -
             routes.push(route);
         }
     }
-    Ok(keep_preferred(routes, warnings))
+    Ok(keep_preferred(&routes, warnings))
 }
 
 /// Of IPv4 routes to one destination, keeps those of the lowest metric: DHCP knows no metrics, and a client takes what it
 /// is told first.
-fn keep_preferred(routes: Vec<Route>, warnings: &mut Vec<String>) -> Vec<Route> {
+fn keep_preferred(routes: &[Route], warnings: &mut Vec<String>) -> Vec<Route> {
     let best = |dst| routes.iter().filter(|route| route.dst == dst).map(|route| route.metric).min();
     let (kept, others): (Vec<_>, Vec<_>) = routes
         .iter()
