@@ -18,7 +18,7 @@ use crate::{
     request::{AttachRequest, DhcpMode},
     snapshot::Snapshot,
     sysctl::{self, DISABLE_IPV6},
-    tap,
+    tap::{self, TapInfo},
     wire::{self, HookChoice, MacMode, Wire},
 };
 
@@ -50,14 +50,7 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
     }
     if let Some(lease) = &mut lease {
         warnings.extend(lease::warnings(&facts, lease));
-        if tap.mtu < lease.mtu {
-            warnings.push(format!("the tap's MTU {} is below {}: the guest is told {}", tap.mtu, lease.mtu, tap.mtu));
-            lease.mtu = tap.mtu;
-        }
-        let left_out = Replies::new(lease)?.left_out;
-        if !left_out.is_empty() {
-            warnings.push(format!("no room in the DHCP replies for the options {left_out:?}"));
-        }
+        warnings.extend(fit_lease(lease, &tap)?);
     }
     let mac_mode = request.mac_mode.decide(&facts.nic)?;
     let snapshot = match mac_mode {
@@ -136,9 +129,21 @@ fn make_lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
     }
 }
 
+/// Makes the lease fit the tap and the replies; what had to give way is told.
+fn fit_lease(lease: &mut Lease, tap: &TapRecord) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    if tap.mtu < lease.mtu {
+        warnings.push(format!("the tap's MTU {} is below {}: the guest is told {}", tap.mtu, lease.mtu, tap.mtu));
+        lease.mtu = tap.mtu;
+    }
+    let left_out = Replies::new(lease)?.left_out;
+    if !left_out.is_empty() {
+        warnings.push(format!("no room in the DHCP replies for the options {left_out:?}"));
+    }
+    Ok(warnings)
+}
+
 async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, netns: &Netns) -> Result<TapRecord> {
-    let what = || format!("use the tap {}", request.tap);
-    let wanted_mtu = request.lease.mtu;
     tap::check_name(&request.tap)?;
     let Some(tap) = tap::find(netlink, &request.tap).await? else {
         return Ok(TapRecord {
@@ -146,30 +151,15 @@ async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, n
             made_as: Some(random_name()?),
             before: None,
             ifindex: None,
-            mtu: wanted_mtu.unwrap_or(facts.nic.mtu),
+            mtu: request.lease.mtu.unwrap_or(facts.nic.mtu),
             multi_queue: request.queues.is_some_and(|queues| queues > 1),
         });
     };
-    let refuse = |why: String, hint: &str| Err(Error::new(what(), why).with_hint(hint));
-    let keep = "leave the option out to use the tap as it is, or delete the tap and let attach make it";
-    if tap.nic.master.is_some() {
-        return refuse("it is a port of a bridge".to_owned(), "take it out of the bridge first");
-    }
-    if wanted_mtu.is_some_and(|mtu| mtu != tap.nic.mtu) {
-        return refuse(format!("its MTU is {}", tap.nic.mtu), keep);
-    }
-    if request.queues.is_some_and(|queues| (queues > 1) != tap.multi_queue) {
-        return refuse(format!("it is {}multi-queue", if tap.multi_queue { "" } else { "not " }), keep);
-    }
+    check_tap(request, &tap)?;
     let addresses = netlink.addresses(tap.nic.ifindex).await?;
-    let is_global = |address: &Address| address.scope == Scope::Global;
-    if addresses.iter().filter_map(Address::parse).any(|address| is_global(&address)) {
-        return refuse("it has an address".to_owned(), "a tap that a guest is behind needs none; remove it first");
-    }
-    if let Some(owner) = request.tap_owner
-        && (tap.owner != Some(owner.uid) || owner.gid.is_some_and(|gid| tap.group != Some(gid)))
-    {
-        return refuse("it has another owner".to_owned(), keep);
+    if addresses.iter().filter_map(Address::parse).any(|address| address.scope == Scope::Global) {
+        return Err(Error::new(format!("use the tap {}", request.tap), "it has an address")
+            .with_hint("a tap that a guest is behind needs none; remove it first"));
     }
     let disable_ipv6 = sysctl::read_ipv6(netns, &tap.nic.name, DISABLE_IPV6)?;
     Ok(TapRecord {
@@ -180,6 +170,28 @@ async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, n
         mtu: tap.nic.mtu,
         multi_queue: tap.multi_queue,
     })
+}
+
+/// Refuses a tap that is there and not as it was asked for: it keeps its owner, its flags and its MTU.
+fn check_tap(request: &AttachRequest, tap: &TapInfo) -> Result<()> {
+    let wants_mtu = request.lease.mtu.is_some_and(|mtu| mtu != tap.nic.mtu);
+    let wants_queues = request.queues.is_some_and(|queues| (queues > 1) != tap.multi_queue);
+    let wants_owner = request
+        .tap_owner
+        .is_some_and(|owner| tap.owner != Some(owner.uid) || owner.gid.is_some_and(|gid| tap.group != Some(gid)));
+    let keep = "leave the option out to use the tap as it is, or delete the tap and let attach make it";
+    let (why, hint) = if tap.nic.master.is_some() {
+        ("it is a port of a bridge".to_owned(), "take it out of the bridge first")
+    } else if wants_mtu {
+        (format!("its MTU is {}", tap.nic.mtu), keep)
+    } else if wants_queues {
+        (format!("it is {}multi-queue", if tap.multi_queue { "" } else { "not " }), keep)
+    } else if wants_owner {
+        ("it has another owner".to_owned(), keep)
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(format!("use the tap {}", request.tap), why).with_hint(hint))
 }
 
 /// A name that nobody else gives to a device.
