@@ -107,12 +107,13 @@ impl Lease {
     pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
         let Some(address) = global_addresses(facts).next() else { return Ok(None) };
         let connected = LeaseRoute { dst: address.trunc(), via: None };
-        let routes: Vec<_> = facts.routes.iter().filter_map(ipv4_unicast).collect();
         // The guest has one address, so the networks of the others are not on its link.
-        let others: Vec<_> =
-            other_addresses(facts, address).map(|other| LeaseRoute { dst: other.trunc(), via: None }).collect();
-        let routes: Vec<_> =
-            routes.into_iter().filter(|route| *route == connected || !others.contains(route)).collect();
+        let others: Vec<_> = global_addresses(facts)
+            .map(|other| LeaseRoute { dst: other.trunc(), via: None })
+            .filter(|route| *route != connected)
+            .collect();
+        let routes = facts.routes.iter().filter_map(ipv4_unicast);
+        let routes: Vec<_> = routes.filter(|route| !others.contains(route)).collect();
         let on_link = routes.contains(&connected);
         let gateway = routes.iter().find(|route| route.dst.prefix_len() == 0).and_then(|route| route.via);
         let server_id = gateway.unwrap_or(LINK_LOCAL_SERVER.into());
@@ -179,11 +180,6 @@ fn global_addresses(facts: &Facts) -> impl Iterator<Item = Ipv4Net> {
         IpNet::V4(net) if address.scope == Scope::Global => Some(net),
         _ => None,
     })
-}
-
-/// The addresses that the guest is not given.
-fn other_addresses(facts: &Facts, given: Ipv4Net) -> impl Iterator<Item = Ipv4Net> {
-    global_addresses(facts).filter(move |address| *address != given)
 }
 
 /// What of the facts the lease cannot say, each as one line for the operator.

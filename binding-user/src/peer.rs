@@ -3,21 +3,13 @@
 //! The kernel tells of a veth's other end by index and by an id of its namespace that is meaningful only in the NIC's own
 //! namespace. An index alone proves nothing, since every namespace counts from 1, so what is found is checked both ways.
 
-use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType};
-use nix::libc;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Error, Result,
-    netlink::{Netlink, tc::Tc},
-    netns::Netns,
-    nic::Nic,
-};
+use crate::{Result, datapath::tcx, netlink::Netlink, netns::Netns, nic::Nic};
 
 /// What is known of the host side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, and it does not live long")]
 pub enum HostSide {
     /// It is in the node's namespace.
     Seen {
@@ -29,10 +21,6 @@ pub enum HostSide {
         tcx_programs: bool,
         /// It has an XDP program.
         xdp: bool,
-        /// Its qdiscs and filters.
-        tc: Tc,
-        /// Ids of its TCX programs.
-        tcx: TcxPrograms,
     },
     /// The pod NIC is no veth, and has no host side.
     NotVeth,
@@ -43,22 +31,6 @@ pub enum HostSide {
     },
     /// Both ends are in one namespace.
     SameNamespace,
-}
-
-/// Ids of the TCX programs of a link, in the order in which they run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TcxPrograms {
-    /// On what arrives at the link.
-    pub ingress: Vec<u32>,
-    /// On what leaves by the link.
-    pub egress: Vec<u32>,
-}
-
-impl TcxPrograms {
-    /// Whether there is any.
-    pub fn any(&self) -> bool {
-        !self.ingress.is_empty() || !self.egress.is_empty()
-    }
 }
 
 /// Finds the host side of `nic`, which is in `pod`, in `node`.
@@ -84,20 +56,12 @@ pub async fn find_host_side(nic: &Nic, pod: &Netns, node: &Netns) -> Result<Host
     if !points_back || found.link_netnsid.is_none() || found.link_netnsid != netlink.nsid(pod).await? {
         return Ok(not_found(&format!("the node's interface {} does not lead back to the pod", found.name)));
     }
-    let tc = netlink.tc(found.ifindex).await?;
-    let tcx = tcx_programs(node, &found.name)?;
-    Ok(HostSide::Seen { tc_programs: tc.has_filters(), tcx_programs: tcx.any(), xdp: found.xdp, nic: found, tc, tcx })
-}
-
-/// The TCX programs of a link. A kernel that does not know the question (before 6.6) has none; any other failure is one,
-/// for a program that cannot be seen must not count as absent.
-pub fn tcx_programs(netns: &Netns, interface: &str) -> Result<TcxPrograms> {
-    let ids = |hook| match SchedClassifier::query_tcx(interface, hook) {
-        Ok((_, programs)) => Ok(programs.iter().map(ProgramInfo::id).collect()),
-        Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EINVAL) => Ok(Vec::new()),
-        Err(error) => Err(Error::new(format!("list the TCX programs of {interface}"), error)),
-    };
-    netns.run(|| Ok(TcxPrograms { ingress: ids(TcAttachType::Ingress)?, egress: ids(TcAttachType::Egress)? }))
+    Ok(HostSide::Seen {
+        tc_programs: netlink.tc(found.ifindex).await?.has_filters(),
+        tcx_programs: !node.run(|| tcx::programs_on(&found.name))?.is_empty(),
+        xdp: found.xdp,
+        nic: found,
+    })
 }
 
 fn not_found(why: &str) -> HostSide {
@@ -118,7 +82,7 @@ mod tests {
         let Some(lab) = Lab::new() else { return };
         let (pod, node) = (lab.pod.open(), lab.node.open());
         let found = find_host_side(&nic(&lab, "eth0").await, &pod, &node).await.unwrap();
-        let HostSide::Seen { nic: host, tc_programs, tcx_programs, xdp, .. } = found else { panic!("{found:?}") };
+        let HostSide::Seen { nic: host, tc_programs, tcx_programs, xdp } = found else { panic!("{found:?}") };
         assert_eq!(host.name, HOST_SIDE);
         assert!(!tc_programs && !tcx_programs && !xdp);
         lab.node.exec(&format!("tc qdisc add dev {HOST_SIDE} clsact"));

@@ -3,7 +3,7 @@
 use binding_common::{MacAddr, dhcp::Server};
 
 use crate::{
-    datapath::{Constants, HookKind, hook},
+    datapath::{Constants, HookKind, hook, tcx},
     dhcp::Replies,
     discover::discover,
     error::{Error, Result},
@@ -205,7 +205,7 @@ async fn check_programs(netlink: &Netlink, netns: &Netns, nic: &Nic) -> Result<V
     let tc = netlink.tc(nic.ifindex).await?;
     let filters = tc.ingress.iter().chain(&tc.egress);
     let filters = filters.map(|filter| filter.bpf_name.clone().unwrap_or_else(|| filter.kind.clone()));
-    let programs: Vec<_> = filters.chain(netns.run(|| hook::programs_on_tcx(&nic.name))?).collect();
+    let programs: Vec<_> = filters.chain(netns.run(|| tcx::programs_on(&nic.name))?).collect();
     if let Some(ours) = programs.iter().find(|program| hook::is_ours(program)) {
         return Err(Error::new(format!("attach to {}", nic.name), format!("the program {ours} is on it already"))
             .with_hint("a tapwire with another state folder (TAPWIRE_STATE_DIR) made that binding; detach it there"));
@@ -225,7 +225,7 @@ async fn decide_wire(request: &AttachRequest, nic: &Nic, pod: &Netns, mac_mode: 
     let hook = match request.hook {
         HookChoice::Clsact => HookKind::Clsact,
         choice => {
-            let has_tcx = pod.run(|| hook::kernel_has_tcx(&nic.name))?;
+            let has_tcx = pod.run(|| tcx::is_supported(&nic.name))?;
             match (choice, has_tcx) {
                 (_, true) => HookKind::Tcx,
                 (HookChoice::Tcx, false) => {

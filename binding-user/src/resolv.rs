@@ -105,26 +105,27 @@ impl Resolv {
     /// namespace `/etc/netns/NAME/resolv.conf`, else none. Never the node's own.
     pub fn find(netns: &NetnsSpec, named: Option<&Path>) -> Result<(Self, Vec<String>)> {
         if let (NetnsSpec::Pid(pid), None) = (netns, named) {
-            let bytes = podfile::read(*pid, "etc/resolv.conf").unwrap_or_default();
-            let (mut resolv, warnings) = Self::parse(&String::from_utf8_lossy(&bytes));
-            resolv.path =
-                Some(PathBuf::from(format!("/proc/{pid}/root/etc/resolv.conf"))).filter(|_| !bytes.is_empty());
-            return Ok((resolv, warnings));
+            let found = podfile::read(*pid, "etc/resolv.conf");
+            let path = PathBuf::from(format!("/proc/{pid}/root/etc/resolv.conf"));
+            return Ok(found.map_or_else(|| Self::parse(""), |bytes| Self::of_file(path, &bytes)));
         }
         let Some(path) = named.map(Path::to_owned).or_else(|| default_path(netns)) else {
             return Ok(Self::parse(""));
         };
         match fs::read(&path) {
-            Ok(bytes) => {
-                let (mut resolv, warnings) = Self::parse(&String::from_utf8_lossy(&bytes));
-                let warnings = warnings.into_iter().map(|warning| format!("{}, {warning}", path.display())).collect();
-                resolv.path = Some(path);
-                Ok((resolv, warnings))
-            }
+            Ok(bytes) => Ok(Self::of_file(path, &bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(Self::parse("")),
             Err(error) => Err(Error::new(format!("read {}", path.display()), error)
                 .with_hint("name another file with --resolv-conf, or the servers with --dns")),
         }
+    }
+
+    /// What a file says, with its path in every warning.
+    fn of_file(path: PathBuf, bytes: &[u8]) -> (Self, Vec<String>) {
+        let (mut resolv, warnings) = Self::parse(&String::from_utf8_lossy(bytes));
+        let warnings = warnings.into_iter().map(|warning| format!("{}, {warning}", path.display())).collect();
+        resolv.path = Some(path);
+        (resolv, warnings)
     }
 }
 

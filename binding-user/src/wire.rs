@@ -110,7 +110,7 @@ fn obstacle(host_side: &HostSide) -> Option<String> {
         HostSide::NotFound { why } => {
             Some(format!("the host side was not found ({why}); --node-netns tells where it is"))
         }
-        HostSide::Seen { nic, tc_programs, tcx_programs, xdp, .. } => {
+        HostSide::Seen { nic, tc_programs, tcx_programs, xdp } => {
             let name = &nic.name;
             if !nic.up {
                 Some(format!("the host side {name} is down"))

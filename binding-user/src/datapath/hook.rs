@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pins, Programs};
 use crate::{
-    error::{Context as _, Error, Result, chain},
+    error::{Context as _, Result, chain},
     netlink::tc::Tc,
 };
 
@@ -162,29 +162,7 @@ fn add_clsact(device: &str) -> Result<()> {
     }
 }
 
-/// Names of the programs on the TCX hooks of a device; none on a kernel without TCX.
-pub fn programs_on_tcx(device: &str) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    if kernel_has_tcx(device)? {
-        for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
-            let found = SchedClassifier::query_tcx(device, direction).map_err(|error| chain(&error));
-            let (_, programs) = found.context(|| format!("list the TCX programs of {device}"))?;
-            names.extend(programs.iter().map(|program| program.name_as_str().unwrap_or("?").to_owned()));
-        }
-    }
-    Ok(names)
-}
-
 /// Whether a program of this name is one of ours.
 pub fn is_ours(program: &str) -> bool {
     program.starts_with("tapwire_")
-}
-
-/// Whether this kernel has TCX, found out by asking a device and not by the version.
-pub fn kernel_has_tcx(device: &str) -> Result<bool> {
-    match SchedClassifier::query_tcx(device, TcAttachType::Ingress) {
-        Ok(_) => Ok(true),
-        Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(false),
-        Err(error) => Err(Error::new(format!("ask {device} for TCX"), chain(&error)).with_hint(NEEDS)),
-    }
 }

@@ -11,6 +11,7 @@ pub mod bpffs;
 pub mod hook;
 pub mod load;
 pub mod pins;
+pub mod tcx;
 
 pub use bpffs::Bpffs;
 pub use hook::{Hook, HookKind};

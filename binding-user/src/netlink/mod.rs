@@ -61,11 +61,6 @@ impl Netlink {
         Ok(Self { handle, raw, tasks: [runtime.spawn(typed), runtime.spawn(bytes)] })
     }
 
-    /// The rtnetlink crate's handle, for what has no verb here.
-    pub fn handle(&self) -> &rtnetlink::Handle {
-        &self.handle
-    }
-
     /// Sends one message that changes something, with these `NLM_F_…` besides `NLM_F_REQUEST` and `NLM_F_ACK`.
     pub async fn change(&self, message: RawMessage, flags: u16) -> Result<(), NlError> {
         raw::change(&self.raw, message, flags).await

@@ -44,13 +44,6 @@ pub enum NlError {
     Broken(&'static str),
 }
 
-impl NlError {
-    /// Whether the kernel answered with this number.
-    pub fn is(&self, errno: Errno) -> bool {
-        *self == Self::Kernel(errno)
-    }
-}
-
 impl fmt::Display for NlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
