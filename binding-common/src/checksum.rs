@@ -25,14 +25,20 @@ pub fn add_slice(mut sum: u32, octets: &[u8]) -> u32 {
     sum
 }
 
-/// Folds a sum to the checksum that goes into a header.
+/// Folds a sum to one word, with the carries added to it.
 #[inline(always)]
-pub fn finish(sum: u32) -> [u8; 2] {
+pub fn fold(sum: u32) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     let sum = (sum & 0xffff) + (sum >> 16);
     // After two folds the sum has 16 bits.
-    let [_, _, high, low] = (!sum).to_be_bytes();
-    [high, low]
+    let [_, _, high, low] = sum.to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
+/// Folds a sum to the checksum that goes into a header.
+#[inline(always)]
+pub fn finish(sum: u32) -> [u8; 2] {
+    (!fold(sum)).to_be_bytes()
 }
 
 /// The same for UDP over IPv4, where zero means "no checksum" (RFC 768) and is sent as its other form.

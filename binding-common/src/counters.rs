@@ -96,6 +96,8 @@ counted! {
         Release = "release",
         /// DHCPDECLINE received: the guest found its address in use.
         Decline = "decline",
+        /// A reply that an option found no room in. It is counted by its type as well.
+        Trimmed = "trimmed",
     }
 }
 

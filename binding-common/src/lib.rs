@@ -12,6 +12,7 @@ pub mod arp;
 pub mod checksum;
 pub mod counters;
 pub mod dhcp;
+pub mod in_memory;
 pub mod mac;
 pub mod packet;
 pub mod to_guest;

@@ -28,6 +28,10 @@ pub trait Packet {
 
     /// Reads `N` octets at any offset: a call of a helper in the kernel.
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Copies `len` octets at any offset to the beginning of a buffer. `false`, and nothing is copied, when the packet or
+    /// the buffer is too short, or `len` is 0.
+    fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool;
 }
 
 impl Packet for [u8] {
@@ -37,6 +41,16 @@ impl Packet for [u8] {
 
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.get(offset..)?.first_chunk().copied()
+    }
+
+    fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool {
+        match (self.get(offset..).and_then(|rest| rest.get(..len)), to.get_mut(..len)) {
+            (Some(from), Some(to)) if len > 0 => {
+                to.copy_from_slice(from);
+                true
+            }
+            _ => false,
+        }
     }
 }
 

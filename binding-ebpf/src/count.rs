@@ -38,6 +38,16 @@ pub(crate) fn dhcp(message: DhcpMessage) {
     with(|counters| counters.dhcp[message as usize] += 1);
 }
 
+/// The same, by the place of its counter.
+#[inline(always)]
+pub(crate) fn dhcp_at(place: u32) {
+    with(|counters| {
+        if let Some(counter) = counters.dhcp.get_mut(place as usize) {
+            *counter += 1;
+        }
+    });
+}
+
 /// An ARP request that was answered.
 #[inline(always)]
 pub(crate) fn arp_reply() {

@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use binding_common::{
     Reason,
+    in_memory::InMemory,
     packet::{HEADERS, Packet},
 };
 
@@ -101,11 +102,21 @@ impl<'a> Frame<'a> {
         self.ctx.adjust_room(-(SPARE as i32), BPF_ADJ_ROOM_MAC, 0).map_err(|_| Reason::ReplyFailed)
     }
 
-    /// Writes octets at the beginning of the frame.
+    /// Cuts a frame that [`Self::resize`] has made, and that is longer.
     #[inline(always)]
-    pub(crate) fn store(&self, octets: *const u8, len: u32) -> Result<(), Reason> {
+    pub(crate) fn cut(&self, len: u32) -> Result<(), Reason> {
+        // SAFETY: the context is the kernel's own.
+        match unsafe { bpf_skb_change_tail(self.ctx.skb.skb, len, 0) } {
+            0 => Ok(()),
+            _ => Err(Reason::ReplyFailed),
+        }
+    }
+
+    /// Writes octets at an offset of the frame.
+    #[inline(always)]
+    pub(crate) fn store(&self, at: u32, octets: *const u8, len: u32) -> Result<(), Reason> {
         // SAFETY: the verifier checks that `octets` holds `len` octets, and the helper that the frame does.
-        match unsafe { bpf_skb_store_bytes(self.ctx.skb.skb, 0, octets.cast(), len, 0) } {
+        match unsafe { bpf_skb_store_bytes(self.ctx.skb.skb, at, octets.cast(), len, 0) } {
             0 => Ok(()),
             _ => Err(Reason::ReplyFailed),
         }
@@ -131,5 +142,17 @@ impl Packet for Frame<'_> {
             0 => Some(octets),
             _ => None,
         }
+    }
+
+    #[inline(always)]
+    fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool {
+        // Out of the compiler's sight: it would check one copy of the length and hand over another, which the verifier does
+        // not relate to it.
+        let len = InMemory::new(len as u64).get();
+        if len == 0 || len > N as u64 {
+            return false;
+        }
+        // SAFETY: `to` holds `len` octets; the helper checks that the frame does.
+        unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset as u32, to.as_mut_ptr().cast(), len as u32) == 0 }
     }
 }

@@ -1,16 +1,21 @@
 //! Lays out the DHCP replies that the programs stamp.
 //!
 //! Single options are encoded by `dhcproto`; their order, the padding and the size are ours. `dhcproto` would sort them
-//! by code, and there are clients that look for 53 in the first place. A message is never longer than the 576 octets
-//! that every client must take (RFC 2131, 2), so the least important options give way.
+//! by code, and there are clients that look for 53 in the first place. What no lease does without is in every reply, and
+//! must fit into the 576 octets that every client takes (RFC 2131, 2); of the rest a client gets what it has room for,
+//! see [`binding_common::dhcp::options`].
 
 use std::net::Ipv4Addr;
 
-use binding_common::dhcp::{SERVER_MAC, Template, decide::Reply};
+use binding_common::dhcp::{
+    Options, SERVER_MAC, Template,
+    decide::Reply,
+    options::{MIN_DATAGRAM, MIN_FRAME, When},
+};
 use bytes::{BufMut as _, BytesMut};
 use dhcproto::{
     Encodable as _, Encoder, Name,
-    v4::{DhcpOption, MessageType},
+    v4::{DhcpOption, MessageType, UnknownOption},
 };
 
 use crate::{
@@ -18,115 +23,159 @@ use crate::{
     lease::{INFINITE_SECONDS, Lease},
 };
 
-/// Octets of an IPv4 packet that every client takes, less the IPv4 and UDP headers.
-const MAX_MESSAGE: usize = 576 - 28;
-/// Octets that a message has at least: BOOTP's `vend` of 64 octets (RFC 1542, 2.1).
-const MIN_MESSAGE: usize = 300;
+/// Octets of the IPv4 and UDP headers.
+const HEADERS: usize = 28;
+/// Octets of Ethernet's header.
+const ETHERNET: usize = 14;
+/// Octets of a datagram on a link of the usual MTU: more is never sent.
+const MAX_DATAGRAM: u32 = 1500;
 /// Octets of the fields before the options, without the cookie.
 const FIXED: usize = 236;
+/// Offset of `siaddr`, the server that the guest boots from (RFC 2131, 2).
+const SIADDR: usize = 20;
+/// Offset and octets of `file`, the last of which is always zero.
+const FILE: usize = 108;
+const FILE_OCTETS: usize = 128;
 const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
-const END: u8 = 255;
 
-/// The replies of a binding, in the order of [`Reply`], and the options that found no room in them.
+/// iPXE's encapsulated options, and in them "do not wait for the offers of a `ProxyDHCP` server": there is none.
+const IPXE: u8 = 175;
+const IPXE_NO_PXEDHCP: [u8; 3] = [176, 1, 1];
+/// RFC 5859.
+const TFTP_SERVERS: u8 = 150;
+/// What Windows calls option 121.
+const MICROSOFT_CLASSLESS_ROUTES: u8 = 249;
+
+/// The replies of a binding.
 #[derive(Clone)]
 pub struct Replies {
-    /// For the map of the programs.
+    /// Their beginnings, in the order of [`Reply`], for the map of the programs.
     pub templates: [Template; Reply::COUNT as usize],
-    /// Codes of the options that were left out.
+    /// What follows them.
+    pub options: Box<Options>,
+    /// Codes of the options that find no room in 576 octets.
     pub left_out: Vec<u8>,
-}
-
-/// An option and whether a lease without it is worth giving.
-struct Entry {
-    option: DhcpOption,
-    mandatory: bool,
 }
 
 impl Replies {
     /// Lays out all replies for a lease.
     pub fn new(lease: &Lease) -> Result<Self> {
-        let mut left_out = Vec::new();
-        let facts = facts_of(lease)?;
-        let mut lay_out = |kind, yiaddr, options: Vec<Entry>| {
-            message(yiaddr, head(lease, kind).chain(options)).and_then(|(message, dropped)| {
-                left_out.extend(dropped);
-                Template::new(SERVER_MAC, lease.server_id.octets(), &message)
-                    .ok_or_else(|| Error::new("lay out a DHCP reply", "the message is longer than a frame"))
-            })
-        };
+        check_mtu(lease)?;
         let address = lease.address.addr();
+        let timed = |kind| [head(lease, kind), times(lease), facts(lease)].concat();
+        let rapid = [timed(MessageType::Ack), vec![DhcpOption::RapidCommit]].concat();
+        let inform = [head(lease, MessageType::Ack), facts(lease)].concat();
+        let nak = [head(lease, MessageType::Nak), vec![nak_reason()]].concat();
         let templates = [
-            lay_out(MessageType::Offer, address, timed(lease, &facts))?,
-            lay_out(MessageType::Ack, address, timed(lease, &facts))?,
-            lay_out(MessageType::Nak, Ipv4Addr::UNSPECIFIED, vec![nak_reason()])?,
-            lay_out(MessageType::Ack, Ipv4Addr::UNSPECIFIED, facts.iter().map(Entry::again).collect())?,
+            template(lease, address, &timed(MessageType::Offer))?,
+            template(lease, address, &timed(MessageType::Ack))?,
+            template(lease, Ipv4Addr::UNSPECIFIED, &nak)?,
+            template(lease, Ipv4Addr::UNSPECIFIED, &inform)?,
+            template(lease, address, &rapid)?,
         ];
-        left_out.sort_unstable();
-        left_out.dedup();
-        Ok(Self { templates, left_out })
+        let options = options(lease)?;
+        let left_out = left_out(&options, &templates[Reply::Offer as usize]);
+        Ok(Self { templates, options, left_out })
     }
 }
 
-impl Entry {
-    fn must(option: DhcpOption) -> Self {
-        Self { option, mandatory: true }
+/// The least that a reply can be must fit.
+fn check_mtu(lease: &Lease) -> Result<()> {
+    let least = MIN_FRAME - ETHERNET;
+    if usize::try_from(lease.mtu).is_ok_and(|mtu| mtu >= least) {
+        return Ok(());
     }
-
-    fn may(option: DhcpOption) -> Self {
-        Self { option, mandatory: false }
-    }
-
-    fn again(&self) -> Self {
-        Self { option: self.option.clone(), mandatory: self.mandatory }
-    }
+    let why = format!("they have {least} octets at least, and the guest's MTU is {}", lease.mtu);
+    Err(Error::new("lay out the DHCP replies", why)
+        .with_hint(format!("choose an MTU of {least} or more; --dhcp off answers no DHCP")))
 }
 
 /// What every message begins with.
-fn head(lease: &Lease, kind: MessageType) -> impl Iterator<Item = Entry> + use<> {
-    let server = lease.server_id;
-    [DhcpOption::MessageType(kind), DhcpOption::ServerIdentifier(server)].into_iter().map(Entry::must)
+fn head(lease: &Lease, kind: MessageType) -> Vec<DhcpOption> {
+    vec![DhcpOption::MessageType(kind), DhcpOption::ServerIdentifier(lease.server_id)]
 }
 
-/// The lease time and the times after which the client renews and rebinds (RFC 2131, 4.4.5), then the facts.
-fn timed(lease: &Lease, facts: &[Entry]) -> Vec<Entry> {
+/// The lease time, and the times after which the client renews and rebinds (RFC 2131, 4.4.5).
+fn times(lease: &Lease) -> Vec<DhcpOption> {
     let seconds = lease.seconds;
-    let mut entries = vec![Entry::must(DhcpOption::AddressLeaseTime(seconds))];
+    let mut options = vec![DhcpOption::AddressLeaseTime(seconds)];
     if seconds != INFINITE_SECONDS {
-        entries.push(Entry::may(DhcpOption::Renewal(seconds / 2)));
-        entries.push(Entry::may(DhcpOption::Rebinding(seconds - seconds / 8)));
+        options.push(DhcpOption::Renewal(seconds / 2));
+        options.push(DhcpOption::Rebinding(seconds - seconds / 8));
     }
-    entries.extend(facts.iter().map(Entry::again));
-    entries
+    options
 }
 
-/// What the guest is told of its network, the most important first: when room runs out, the last ones go.
-fn facts_of(lease: &Lease) -> Result<Vec<Entry>> {
-    let mut entries = vec![Entry::must(DhcpOption::SubnetMask(lease.address.netmask()))];
+/// What no lease does without: how to reach the network, and its names. The mask stands before the router (RFC 2132, 3.3).
+fn facts(lease: &Lease) -> Vec<DhcpOption> {
+    let mut options = vec![DhcpOption::SubnetMask(lease.address.netmask())];
     if let Some(gateway) = lease.gateway {
         // Also beside option 121: for the clients that do not know it. The others ignore this one (RFC 3442).
-        entries.push(Entry::must(DhcpOption::Router(vec![gateway])));
+        options.push(DhcpOption::Router(vec![gateway]));
     }
     if lease.needs_classless_routes() {
-        let routes = lease.routes.iter().map(|route| (route.dst, route.via.unwrap_or(Ipv4Addr::UNSPECIFIED)));
-        entries.push(Entry::must(DhcpOption::ClasslessStaticRoute(routes.collect())));
+        options.push(DhcpOption::ClasslessStaticRoute(classless(lease)));
     }
     if !lease.dns.is_empty() {
-        entries.push(Entry::must(DhcpOption::DomainNameServer(lease.dns.clone())));
+        options.push(DhcpOption::DomainNameServer(lease.dns.clone()));
     }
+    options
+}
+
+fn classless(lease: &Lease) -> Vec<(ipnet::Ipv4Net, Ipv4Addr)> {
+    lease.routes.iter().map(|route| (route.dst, route.via.unwrap_or(Ipv4Addr::UNSPECIFIED))).collect()
+}
+
+fn nak_reason() -> DhcpOption {
+    DhcpOption::Message("this address is not yours here".to_owned())
+}
+
+/// What a client gets where there is room, the most important first.
+fn options(lease: &Lease) -> Result<Box<Options>> {
+    let mut options = Box::new(Options::EMPTY);
+    options.limit = lease.mtu.min(MAX_DATAGRAM);
+    for (when, option) in optional(lease)? {
+        let encoded = encode(&option)?;
+        let code = encoded.first().copied().unwrap_or_default();
+        if !options.add(code, when, &encoded) {
+            return Err(Error::new(
+                "lay out the DHCP replies",
+                format!("option {code} of {} octets is too much for them", encoded.len()),
+            )
+            .with_hint("give the guest fewer search domains or private options"));
+        }
+    }
+    Ok(options)
+}
+
+fn optional(lease: &Lease) -> Result<Vec<(When, DhcpOption)>> {
+    let unknown = |code: u8, octets: Vec<u8>| DhcpOption::Unknown(UnknownOption::new(code.into(), octets));
+    let mut always = Vec::new();
     if let Ok(mtu) = u16::try_from(lease.mtu) {
-        entries.push(Entry::may(DhcpOption::InterfaceMtu(mtu)));
+        always.push(DhcpOption::InterfaceMtu(mtu));
     }
     // The longest domain is the most specific one, `NAMESPACE.svc.cluster.local` in a cluster.
-    if let Some(domain) = lease.search.iter().max_by_key(|domain| domain.len()) {
-        entries.push(Entry::may(DhcpOption::DomainName(domain.clone())));
+    always.extend(lease.search.iter().max_by_key(|domain| domain.len()).cloned().map(DhcpOption::DomainName));
+    always.extend(lease.tftp_server_name.clone().map(|name| DhcpOption::TFTPServerName(name.into_bytes())));
+    always.extend(lease.boot_file_name.clone().map(|name| DhcpOption::BootfileName(name.into_bytes())));
+    if !lease.tftp_servers.is_empty() {
+        always.push(unknown(TFTP_SERVERS, lease.tftp_servers.iter().flat_map(Ipv4Addr::octets).collect()));
     }
-    if let Some(hostname) = &lease.hostname {
-        entries.push(Entry::may(DhcpOption::Hostname(hostname.clone())));
+    always.extend(lease.private_options.iter().map(|private| unknown(private.option, private.value.clone().into())));
+    if !lease.ntp_servers.is_empty() {
+        always.push(DhcpOption::NtpServers(lease.ntp_servers.clone()));
     }
+    always.extend(lease.hostname.clone().map(DhcpOption::Hostname));
     if !lease.search.is_empty() {
-        entries.push(Entry::may(DhcpOption::DomainSearch(domains(&lease.search)?)));
+        always.push(DhcpOption::DomainSearch(domains(&lease.search)?));
     }
-    Ok(entries)
+    let mut options: Vec<_> = always.into_iter().map(|option| (When::Always, option)).collect();
+    if lease.needs_classless_routes() {
+        let value = value_of(&encode(&DhcpOption::ClasslessStaticRoute(classless(lease)))?);
+        options.push((When::RequestedInPlaceOf121, unknown(MICROSOFT_CLASSLESS_ROUTES, value)));
+    }
+    options.push((When::Requested, unknown(IPXE, IPXE_NO_PXEDHCP.to_vec())));
+    Ok(options)
 }
 
 fn domains(search: &[String]) -> Result<Vec<Name>> {
@@ -136,38 +185,79 @@ fn domains(search: &[String]) -> Result<Vec<Name>> {
         .collect()
 }
 
-fn nak_reason() -> Entry {
-    Entry::may(DhcpOption::Message("this address is not yours here".to_owned()))
+/// An option with its code and length; one that is too long for a length comes in parts (RFC 3396).
+fn encode(option: &DhcpOption) -> Result<Vec<u8>> {
+    let mut encoded = Vec::new();
+    option.encode(&mut Encoder::new(&mut encoded)).context(|| "encode a DHCP option")?;
+    Ok(encoded)
 }
 
-/// A whole message, and the codes of the options that were left out of it.
-fn message(yiaddr: Ipv4Addr, entries: impl Iterator<Item = Entry>) -> Result<(BytesMut, Vec<u8>)> {
+/// The value of an encoded option, its parts put together.
+fn value_of(mut encoded: &[u8]) -> Vec<u8> {
+    let mut value = Vec::new();
+    while let [_, len, rest @ ..] = encoded {
+        let (part, next) = rest.split_at(usize::from(*len).min(rest.len()));
+        value.extend_from_slice(part);
+        encoded = next;
+    }
+    value
+}
+
+/// A message up to its last mandatory option.
+fn template(lease: &Lease, yiaddr: Ipv4Addr, options: &[DhcpOption]) -> Result<Template> {
     let mut message = BytesMut::zeroed(FIXED);
     // BOOTREPLY, Ethernet, six octets of hardware address.
     message[..3].copy_from_slice(&[2, 1, 6]);
     message[16..20].copy_from_slice(&yiaddr.octets());
+    if !options.contains(&DhcpOption::MessageType(MessageType::Nak)) {
+        put_boot(lease, &mut message);
+    }
     message.put_slice(&MAGIC_COOKIE);
-    let mut left_out = Vec::new();
-    for Entry { option, mandatory } in entries {
-        let mut encoded = Vec::new();
-        option.encode(&mut Encoder::new(&mut encoded)).context(|| "encode a DHCP option")?;
-        let code = encoded.first().copied().unwrap_or_default();
-        if message.len() + encoded.len() < MAX_MESSAGE {
-            message.put_slice(&encoded);
-        } else if mandatory {
-            return Err(Error::new(
-                "lay out the DHCP replies",
-                format!("option {code} of {} octets does not fit into the 576 that every client takes", encoded.len()),
-            )
-            .with_hint("give the guest fewer DNS servers or routes"));
-        } else {
-            left_out.push(code);
+    let limit = usize::from(MIN_DATAGRAM).min(usize::try_from(lease.mtu).unwrap_or(usize::MAX));
+    for option in options {
+        let encoded = encode(option)?;
+        message.put_slice(&encoded);
+        // One octet is for END.
+        if HEADERS + message.len() >= limit {
+            let code = encoded.first().copied().unwrap_or_default();
+            let why = format!("option {code} of {} octets does not fit into {limit}", encoded.len());
+            let hint = "give the guest fewer DNS servers or routes";
+            return Err(Error::new("lay out the DHCP replies", why).with_hint(hint));
         }
     }
-    message.put_u8(END);
-    let padding = MIN_MESSAGE.saturating_sub(message.len());
-    message.put_bytes(0, padding);
-    Ok((message, left_out))
+    Template::new(SERVER_MAC, lease.server_id.octets(), &message)
+        .ok_or_else(|| Error::new("lay out the DHCP replies", "a message is longer than a frame"))
+}
+
+/// Where the guest boots from, in the fields that firmware reads which knows no options 66 and 67.
+fn put_boot(lease: &Lease, message: &mut BytesMut) {
+    let server = lease.tftp_server_name.as_deref().and_then(|name| name.parse::<Ipv4Addr>().ok());
+    if let Some(server) = server {
+        message[SIADDR..SIADDR + 4].copy_from_slice(&server.octets());
+    }
+    match &lease.boot_file_name {
+        Some(name) if name.len() < FILE_OCTETS => message[FILE..FILE + name.len()].copy_from_slice(name.as_bytes()),
+        _ => {}
+    }
+}
+
+/// Codes of the options that a client does not get which takes no more than every client does.
+fn left_out(options: &Options, template: &Template) -> Vec<u8> {
+    let end = ETHERNET + options.limit.min(MIN_DATAGRAM.into()) as usize - 1;
+    let mut at = template.len as usize;
+    let mut codes = Vec::new();
+    for entry in options.entries.iter().take(usize::try_from(options.count).unwrap_or(0)) {
+        if entry.when != When::Always as u8 {
+            continue;
+        }
+        let len = usize::from(entry.len);
+        if at + len > end {
+            codes.push(entry.code);
+        } else {
+            at += len;
+        }
+    }
+    codes
 }
 
 #[cfg(test)]
@@ -177,14 +267,36 @@ mod tests {
         v4::{Message, OptionCode},
     };
 
-    use super::*;
-    use crate::lease::tests::lease;
+    use binding_common::dhcp::{Destination, Exchange, Request};
 
-    /// The message of a reply, as somebody else's decoder reads it.
+    use super::*;
+    use crate::lease::{PrivateOption, tests::lease};
+
+    /// The message of a reply to a client that takes no more than every client does, as somebody else's decoder reads it.
     fn decode(replies: &Replies, reply: Reply) -> (Message, Vec<u8>) {
-        let template = &replies.templates[reply as usize];
-        let bytes = &template.frame[42..usize::try_from(template.len).unwrap()];
+        decode_for(replies, reply, &Request::default())
+    }
+
+    fn decode_for(replies: &Replies, reply: Reply, request: &Request) -> (Message, Vec<u8>) {
+        let mut exchange = Exchange::default();
+        exchange.request = *request;
+        exchange.answer(reply, Destination::default());
+        let frame = replies.templates[reply as usize].render(&replies.options, &mut exchange).unwrap();
+        let bytes = &frame[42..exchange.progress.frame_len()];
         (Message::decode(&mut Decoder::new(bytes)).unwrap(), bytes.to_vec())
+    }
+
+    /// The codes of the options, in their order.
+    fn codes(bytes: &[u8]) -> Vec<u8> {
+        let mut codes = Vec::new();
+        let mut rest = &bytes[240..];
+        while let [code, len, ..] = rest
+            && *code != 255
+        {
+            codes.push(*code);
+            rest = &rest[2 + usize::from(*len)..];
+        }
+        codes
     }
 
     fn full() -> Lease {
@@ -220,11 +332,58 @@ mod tests {
     }
 
     #[test]
-    fn type_server_and_time_come_first() {
-        let (_, bytes) = decode(&Replies::new(&full()).unwrap(), Reply::Ack);
-        assert_eq!(bytes[240..243], [53, 1, 5]);
-        assert_eq!(bytes[243..245], [54, 4]);
-        assert_eq!(bytes[249..251], [51, 4]);
+    fn the_mandatory_options_come_first_and_the_others_by_importance() {
+        let (_, bytes) = decode(&Replies::new(&booting()).unwrap(), Reply::Ack);
+        assert_eq!(codes(&bytes), [53, 54, 51, 58, 59, 1, 3, 121, 6, 26, 15, 66, 67, 150, 240, 42, 12, 119]);
+        let (_, bytes) = decode(&Replies::new(&booting()).unwrap(), Reply::RapidCommit);
+        assert_eq!(codes(&bytes)[..10], [53, 54, 51, 58, 59, 1, 3, 121, 6, 80]);
+    }
+
+    /// A lease with everything.
+    fn booting() -> Lease {
+        Lease {
+            ntp_servers: vec![Ipv4Addr::new(10, 96, 0, 11)],
+            tftp_server_name: Some("10.96.0.12".to_owned()),
+            boot_file_name: Some("boot.ipxe".to_owned()),
+            tftp_servers: vec![Ipv4Addr::new(10, 96, 0, 12), Ipv4Addr::new(10, 96, 0, 13)],
+            private_options: vec![PrivateOption { option: 240, value: "private".to_owned() }],
+            ..full()
+        }
+    }
+
+    #[test]
+    fn the_boot_server_and_file_are_also_in_the_fields_that_old_firmware_reads() {
+        let (offer, bytes) = decode(&Replies::new(&booting()).unwrap(), Reply::Offer);
+        assert_eq!(offer.siaddr(), Ipv4Addr::new(10, 96, 0, 12));
+        assert_eq!(bytes[108..118], *b"boot.ipxe\0");
+        assert!(bytes.windows(10).any(|window| window == [150, 8, 10, 96, 0, 12, 10, 96, 0, 13]));
+        let named = Lease {
+            tftp_server_name: Some("tftp.example".to_owned()),
+            boot_file_name: Some("x".repeat(128)),
+            ..booting()
+        };
+        let (offer, bytes) = decode(&Replies::new(&named).unwrap(), Reply::Offer);
+        assert_eq!(offer.siaddr(), Ipv4Addr::UNSPECIFIED);
+        assert_eq!(bytes[108..236], [0; 128]);
+        let (nak, _) = decode(&Replies::new(&booting()).unwrap(), Reply::Nak);
+        assert_eq!((nak.siaddr(), nak.fname()), (Ipv4Addr::UNSPECIFIED, None));
+    }
+
+    #[test]
+    fn option_249_repeats_option_121_and_175_speaks_to_ipxe_for_those_who_ask() {
+        let mut request = Request { max_size: 1500, ..Request::default() };
+        request.parameters[..2].copy_from_slice(&[249, 175]);
+        request.parameters_len.set(2);
+        let (_, bytes) = decode_for(&Replies::new(&booting()).unwrap(), Reply::Offer, &request);
+        let routes = [249, 14, 32, 169, 254, 1, 1, 0, 0, 0, 0, 0, 169, 254, 1, 1, 175, 3, 176, 1, 1];
+        assert!(bytes.windows(routes.len()).any(|window| window == routes), "{bytes:?}");
+    }
+
+    #[test]
+    fn an_mtu_below_the_shortest_reply_is_refused() {
+        assert!(Replies::new(&Lease { mtu: 328, ..lease("10.244.1.5/24", &[]) }).is_ok());
+        let error = Replies::new(&Lease { mtu: 327, ..full() }).err().unwrap();
+        assert!(error.hint().unwrap().contains("328"));
     }
 
     #[test]
@@ -233,7 +392,7 @@ mod tests {
         assert_eq!(nak.yiaddr(), Ipv4Addr::UNSPECIFIED);
         let codes: Vec<u8> = nak.opts().iter().map(|(code, _)| (*code).into()).filter(|code| *code != 255).collect();
         assert_eq!(codes, [53, 54, 56]);
-        assert_eq!(bytes.len(), MIN_MESSAGE);
+        assert_eq!(bytes.len(), 300);
     }
 
     #[test]
@@ -249,13 +408,19 @@ mod tests {
     }
 
     #[test]
-    fn when_room_runs_out_the_least_important_options_go() {
-        let search = (0..40).map(|n| format!("a-rather-long-name-{n}.example.org")).collect();
-        let replies = Replies::new(&Lease { search, ..full() }).unwrap();
+    fn a_long_search_list_is_split_and_left_to_clients_that_take_it() {
+        let search: Vec<_> = (0..12).map(|n| format!("a-rather-long-name-{n}.of-its-own-domain-{n}")).collect();
+        let replies = Replies::new(&Lease { search: search.clone(), ..full() }).unwrap();
         assert_eq!(replies.left_out, [119]);
-        let (offer, bytes) = decode(&replies, Reply::Offer);
-        assert!(bytes.len() <= MAX_MESSAGE);
-        assert!(offer.opts().get(OptionCode::ClasslessStaticRoute).is_some());
+        let (_, bytes) = decode(&replies, Reply::Offer);
+        assert!(bytes.len() <= 576 - 28);
+        assert!(!codes(&bytes).contains(&119));
+        let (offer, bytes) = decode_for(&replies, Reply::Offer, &Request { max_size: 1500, ..Request::default() });
+        assert_eq!(codes(&bytes)[codes(&bytes).len() - 2..], [119, 119], "in parts of 255 octets");
+        let Some(DhcpOption::DomainSearch(names)) = offer.opts().get(OptionCode::DomainSearch) else {
+            panic!("no 119")
+        };
+        assert_eq!(names.len(), search.len());
     }
 
     #[test]

@@ -49,6 +49,30 @@ pub struct Lease {
     pub server_id: Ipv4Addr,
     /// Lease time (option 51); [`INFINITE_SECONDS`] never ends.
     pub seconds: u32,
+    /// NTP servers (option 42).
+    #[serde(default)]
+    pub ntp_servers: Vec<Ipv4Addr>,
+    /// Name or address of the TFTP server (option 66; an address also in `siaddr`).
+    #[serde(default)]
+    pub tftp_server_name: Option<String>,
+    /// Name of the file to boot (option 67, and the field `file`).
+    #[serde(default)]
+    pub boot_file_name: Option<String>,
+    /// Addresses of TFTP servers (option 150, RFC 5859).
+    #[serde(default)]
+    pub tftp_servers: Vec<Ipv4Addr>,
+    /// Options of this site (224 to 254).
+    #[serde(default)]
+    pub private_options: Vec<PrivateOption>,
+}
+
+/// An option of this site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateOption {
+    /// Its code, 224 to 254.
+    pub option: u8,
+    /// Its value, sent as it is.
+    pub value: String,
 }
 
 /// A route that the guest is told of.
@@ -129,6 +153,11 @@ impl Lease {
             hostname: options.hostname.clone(),
             server_id,
             seconds: options.seconds.unwrap_or(DEFAULT_SECONDS),
+            ntp_servers: Vec::new(),
+            tftp_server_name: None,
+            boot_file_name: None,
+            tftp_servers: Vec::new(),
+            private_options: Vec::new(),
         };
         lease.routes = lease.order_routes(&routes, connected);
         Ok(Some(lease))

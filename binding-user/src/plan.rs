@@ -138,7 +138,9 @@ fn fit_lease(lease: &mut Lease, tap: &TapRecord) -> Result<Vec<String>> {
     }
     let left_out = Replies::new(lease)?.left_out;
     if !left_out.is_empty() {
-        warnings.push(format!("no room in the DHCP replies for the options {left_out:?}"));
+        warnings.push(format!(
+            "no room for the options {left_out:?} in DHCP replies of 576 octets: only clients that take more get them"
+        ));
     }
     Ok(warnings)
 }

@@ -7,13 +7,13 @@
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
     Counters, DhcpMessage, MacAddr, Reason,
-    dhcp::{Decision, LINK_LOCAL_SERVER, Request, SERVER_MAC, Server, decide},
+    dhcp::{Decision, Exchange, LINK_LOCAL_SERVER, SERVER_MAC, Server, decide},
     packet,
 };
 use binding_user::{
     datapath::{Constants, Programs},
     dhcp::Replies,
-    lease::{Lease, LeaseRoute},
+    lease::{Lease, LeaseRoute, PrivateOption},
 };
 
 const TC_ACT_UNSPEC: u32 = u32::MAX;
@@ -43,6 +43,11 @@ fn lease(gateway: Option<[u8; 4]>) -> Lease {
         hostname: Some("vm".to_owned()),
         server_id: gateway.unwrap_or(LINK_LOCAL_SERVER.into()),
         seconds: 3600,
+        ntp_servers: vec!["10.96.0.11".parse().unwrap()],
+        tftp_server_name: Some("10.244.1.1".to_owned()),
+        boot_file_name: Some("boot.ipxe".to_owned()),
+        tftp_servers: vec!["10.244.1.1".parse().unwrap()],
+        private_options: vec![PrivateOption { option: 240, value: "x".repeat(251) }],
     }
 }
 
@@ -174,21 +179,25 @@ fn arp_request(target: [u8; 4]) -> Vec<u8> {
 /// What the same code makes of a request on the host.
 fn expected(binding: &Binding, frame: &[u8]) -> Vec<u8> {
     let udp = packet::udp(frame).unwrap();
-    let mut request = Request::default();
-    request.read_headers(frame, udp).unwrap();
-    request.read_message(frame, udp).unwrap();
-    let Decision::Reply(reply, to) = decide(&request, &binding.server).unwrap() else {
+    let mut exchange = Exchange::default();
+    exchange.request.read_headers(frame, udp).unwrap();
+    exchange.request.read_message(frame, udp).unwrap();
+    let Decision::Reply(reply, to) = decide(&exchange.request, &binding.server).unwrap() else {
         panic!("no reply");
     };
-    let (bytes, len) = binding.replies.templates[reply as usize].render(&request, reply, &to).unwrap();
-    bytes[..len].to_vec()
+    exchange.answer(reply, to);
+    let Replies { templates, options, .. } = &binding.replies;
+    let bytes = templates[reply as usize].render(options, &mut exchange).unwrap();
+    bytes[..exchange.progress.frame_len()].to_vec()
 }
 
 #[test]
 fn every_dhcp_message_is_answered_with_the_bytes_that_the_host_makes() {
     lab::require_root!();
     let mut binding = Binding::new();
-    let cases: [(&str, Vec<u8>); 8] = [
+    let all: Vec<u8> = (0..=254).collect();
+    let backwards: Vec<u8> = (0..=254).rev().collect();
+    let cases: [(&str, Vec<u8>); 15] = [
         ("discover", message(ANY, [0; 4], &[(53, &[1])])),
         ("selecting", message(ANY, [0; 4], &[(53, &[3]), (54, &GATEWAY), (50, &LEASE)])),
         ("selecting another address", message(ANY, [0; 4], &[(53, &[3]), (54, &GATEWAY), (50, &OTHER)])),
@@ -197,6 +206,13 @@ fn every_dhcp_message_is_answered_with_the_bytes_that_the_host_makes() {
         ("renewing", message(GATEWAY, LEASE, &[(53, &[3])])),
         ("rebinding with a lost address", message(ANY, OTHER, &[(53, &[3])])),
         ("inform", message(GATEWAY, LEASE, &[(53, &[8])])),
+        ("rapid commit", message(ANY, [0; 4], &[(53, &[1]), (80, &[])])),
+        ("a request list", message(ANY, [0; 4], &[(53, &[1]), (55, &[119, 42, 15, 3, 175, 99])])),
+        ("everything, and room for it", message(ANY, [0; 4], &[(57, &[5, 220]), (55, &all), (53, &[1])])),
+        ("everything backwards", message(ANY, [0; 4], &[(55, &backwards), (53, &[1]), (61, &[7; 254])])),
+        ("a client identifier of one octet", message(ANY, [0; 4], &[(61, &[1]), (53, &[1])])),
+        ("a client identifier of none", message(ANY, [0; 4], &[(61, &[]), (53, &[1])])),
+        ("the longest client identifier", message(ANY, OTHER, &[(61, &[0xa5; 255]), (53, &[3])])),
     ];
     for (name, frame) in &cases {
         let (verdict, reply) = binding.guest_sends(frame);
@@ -205,8 +221,9 @@ fn every_dhcp_message_is_answered_with_the_bytes_that_the_host_makes() {
     }
     let counters = binding.counters();
     let count = |message: DhcpMessage| counters.dhcp[message as usize];
-    assert_eq!([DhcpMessage::Discover, DhcpMessage::Request, DhcpMessage::Inform].map(count), [1, 6, 1]);
-    assert_eq!([DhcpMessage::Offer, DhcpMessage::Ack, DhcpMessage::Nak].map(count), [1, 4, 3]);
+    assert_eq!([DhcpMessage::Discover, DhcpMessage::Request, DhcpMessage::Inform].map(count), [7, 7, 1]);
+    assert_eq!([DhcpMessage::Offer, DhcpMessage::Ack, DhcpMessage::Nak].map(count), [6, 5, 4]);
+    assert!(count(DhcpMessage::Trimmed) > 0);
     assert_eq!(counters.to_network.frames, 0);
 }
 

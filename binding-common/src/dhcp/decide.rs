@@ -45,18 +45,20 @@ pub enum Reply {
     Nak,
     /// DHCPACK to a DHCPINFORM: no address, no times.
     Inform,
+    /// DHCPACK to a DHCPDISCOVER (RFC 4039).
+    RapidCommit,
 }
 
 impl Reply {
     /// How many there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
 
     /// The counter of a reply that was sent.
     #[inline(always)]
     pub fn counter(self) -> DhcpMessage {
         match self {
             Self::Offer => DhcpMessage::Offer,
-            Self::Ack | Self::Inform => DhcpMessage::Ack,
+            Self::Ack | Self::Inform | Self::RapidCommit => DhcpMessage::Ack,
             Self::Nak => DhcpMessage::Nak,
         }
     }
@@ -99,11 +101,12 @@ pub fn received(request: &Request) -> Option<DhcpMessage> {
 /// The state table of the server.
 #[inline(always)]
 pub fn decide(request: &Request, server: &Server) -> Result<Decision, Reason> {
-    if request.hlen != 6 || request.chaddr != server.guest {
+    if !request.is_from(server.guest) {
         return Err(Reason::DhcpNotGuest);
     }
     let reply = match received(request).ok_or(Reason::DhcpUnknownType)? {
         // "The client may include a suggestion" (3.1): whatever it suggests, there is one address.
+        DhcpMessage::Discover if request.rapid_commit => Reply::RapidCommit,
         DhcpMessage::Discover => Reply::Offer,
         DhcpMessage::Request => requested(request, server)?,
         DhcpMessage::Inform if request.ciaddr == NO_ADDRESS => return Err(Reason::DhcpMalformed),

@@ -7,9 +7,10 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::{
-    CLIENT_PORT, Decision, Request, SERVER_MAC, Server, Template,
+    CLIENT_PORT, Decision, Exchange, Options, Request, SERVER_MAC, Server, Template,
     decide::{self, Reply, addressed, decide},
-    reply::{BOOTP, Destination},
+    options::{MAX_OPTION, When},
+    reply::{BOOTP, Destination, MAX_FRAME},
 };
 use crate::{MacAddr, Reason, checksum, packet};
 
@@ -255,8 +256,26 @@ fn template(extra: &[u8]) -> Template {
     message[..3].copy_from_slice(&[2, 1, 6]);
     message[16..20].copy_from_slice(&LEASE);
     message.extend(extra);
-    message.resize(message.len().max(300), 0);
     Template::new(SERVER_MAC, SERVER_ID, &message).unwrap()
+}
+
+/// The frame of a reply to the guest's address, and its length.
+fn render(template: &Template, options: &Options, request: &Request, reply: Reply) -> ([u8; MAX_FRAME], usize) {
+    render_to(unicast(LEASE), template, options, request, reply)
+}
+
+fn render_to(
+    to: Destination,
+    template: &Template,
+    options: &Options,
+    request: &Request,
+    reply: Reply,
+) -> ([u8; MAX_FRAME], usize) {
+    let mut exchange = Exchange::default();
+    exchange.request = *request;
+    exchange.answer(reply, to);
+    let frame = template.render(options, &mut exchange).unwrap();
+    (frame, exchange.progress.frame_len())
 }
 
 /// Both checksums, taken over the whole frame anew, come out as zero.
@@ -271,7 +290,7 @@ fn an_ack_repeats_the_clients_address_and_an_offer_does_not() {
     let client = Client::new(3).ciaddr(LEASE).to(SERVER_ID);
     let (request, _) = client.ask().unwrap();
     for (reply, ciaddr) in [(Reply::Ack, LEASE), (Reply::Offer, NONE), (Reply::Nak, NONE)] {
-        let (frame, len) = template(&[]).render(&request, reply, &unicast(LEASE)).unwrap();
+        let (frame, len) = render(&template(&[]), &Options::EMPTY, &request, reply);
         assert_eq!(frame[BOOTP + 12..BOOTP + 16], ciaddr);
         assert_eq!(frame[BOOTP + 4..BOOTP + 8], [1, 2, 3, 4]);
         assert_eq!(frame[BOOTP + 28..BOOTP + 34], GUEST.0);
@@ -283,10 +302,131 @@ fn an_ack_repeats_the_clients_address_and_an_offer_does_not() {
 fn a_relay_is_told_to_broadcast_a_nak() {
     let request = Request { giaddr: [10, 244, 1, 9], ..Request::default() };
     for (reply, flag) in [(Reply::Nak, 0x80), (Reply::Ack, 0)] {
-        let (frame, len) = template(&[]).render(&request, reply, &unicast(LEASE)).unwrap();
+        let (frame, len) = render(&template(&[]), &Options::EMPTY, &request, reply);
         assert_eq!(frame[BOOTP + 10], flag);
         assert_checksums(&frame[..len]);
     }
+}
+
+#[test]
+fn a_client_that_takes_an_ack_at_once_gets_one() {
+    assert_eq!(Client::new(1).option(80, &[]).reply(), (Reply::RapidCommit, unicast(LEASE)));
+    // Anywhere else the option means nothing.
+    assert_eq!(Client::new(3).option(80, &[]).option(50, &LEASE).reply().0, Reply::Ack);
+}
+
+#[test]
+fn options_go_on_in_the_fields_that_option_52_names() {
+    // `file` first, then `sname` (RFC 2131, 4.1).
+    for (fields, file, sname) in [(1, true, false), (2, false, true), (3, true, true)] {
+        let mut client = Client::new(0);
+        client.options = [52, 1, fields].to_vec();
+        let mut frame = client.frame();
+        let mut overlaid = [[53, 1, 3].as_slice(), &[50, 4], &LEASE].concat();
+        let rest = if file && sname { overlaid.split_off(3) } else { Vec::new() };
+        overlaid.push(255);
+        let at = if file { 42 + 108 } else { 42 + 44 };
+        frame[at..at + overlaid.len()].copy_from_slice(&overlaid);
+        frame[42 + 44..42 + 44 + rest.len()].copy_from_slice(&rest);
+        assert!(matches!(ask(&frame), Ok(Some((_, Decision::Reply(Reply::Ack, _))))), "{fields}");
+    }
+}
+
+#[test]
+fn an_option_that_goes_beyond_the_end_says_nothing() {
+    let mut client = Client::new(1);
+    client.options = [53, 1, 1, 50, 200].to_vec();
+    assert_eq!(client.reply().0, Reply::Offer);
+    client.options = [12, 200, 53, 1, 1].to_vec();
+    assert_eq!(client.ask().unwrap_err(), Reason::DhcpUnknownType);
+}
+
+#[test]
+fn a_hardware_address_of_another_kind_is_not_the_guests() {
+    for (htype, hlen) in [(1, 16), (6, 6), (1, 0), (32, 20)] {
+        let mut frame = Client::new(1).frame();
+        frame[43..45].copy_from_slice(&[htype, hlen]);
+        assert_eq!(ask(&frame), Err(Reason::DhcpNotGuest), "{htype} {hlen}");
+    }
+}
+
+/// The codes of the options behind the template of a reply to `client`, in their order.
+fn chosen(options: &Options, client: &Client) -> Vec<u8> {
+    let (request, decision) = client.ask().unwrap();
+    let Decision::Reply(reply, _) = decision else { panic!("no reply") };
+    let (frame, len) = render(&template(&[]), options, &request, reply);
+    assert_checksums(&frame[..len]);
+    assert!(len <= 14 + 576.max(usize::from(request.max_size)));
+    let mut rest = &frame[BOOTP + 240..len];
+    let mut codes = Vec::new();
+    while let [code, tail @ ..] = rest {
+        if *code == 255 {
+            assert!(tail.iter().all(|octet| *octet == 0), "padding");
+            return codes;
+        }
+        codes.push(*code);
+        rest = &tail[1 + usize::from(tail[0])..];
+    }
+    panic!("no END");
+}
+
+/// Options as a binding has them: (code, octets of the value).
+fn options(list: &[(u8, When, usize)]) -> Options {
+    let mut options = Options { limit: 1500, ..Options::EMPTY };
+    for (code, when, len) in list {
+        let parts = std::vec![*code; *len];
+        let encoded: Vec<u8> =
+            parts.chunks(255).flat_map(|part| [&[*code, u8::try_from(part.len()).unwrap()], part].concat()).collect();
+        assert!(options.add(*code, *when, &encoded));
+    }
+    options
+}
+
+#[test]
+fn what_the_client_asks_for_comes_first_and_in_its_order() {
+    let options =
+        options(&[(26, When::Always, 2), (15, When::Always, 9), (12, When::Always, 2), (42, When::Always, 4)]);
+    assert_eq!(chosen(&options, &Client::new(1)), [26, 15, 12, 42]);
+    assert_eq!(chosen(&options, &Client::new(1).option(55, &[42, 99, 1, 12, 42])), [42, 12, 26, 15]);
+}
+
+#[test]
+fn some_options_are_for_those_who_ask() {
+    let options = options(&[(249, When::RequestedInPlaceOf121, 9), (175, When::Requested, 3), (12, When::Always, 2)]);
+    assert_eq!(chosen(&options, &Client::new(1)), [12]);
+    assert_eq!(chosen(&options, &Client::new(1).option(55, &[175, 12, 249])), [175, 12, 249]);
+    assert_eq!(chosen(&options, &Client::new(1).option(55, &[249, 121])), [12]);
+}
+
+#[test]
+fn what_finds_no_room_is_left_out_and_smaller_options_still_go() {
+    let options =
+        options(&[(26, When::Always, 2), (240, When::Always, 250), (42, When::Always, 4), (119, When::Always, 296)]);
+    assert_eq!(chosen(&options, &Client::new(1)), [26, 240, 42]);
+    assert_eq!(chosen(&options, &Client::new(1).option(57, &[5, 220])), [26, 240, 42, 119, 119]);
+    // Less than every client takes is not asked for in earnest.
+    assert_eq!(chosen(&options, &Client::new(1).option(57, &[0, 100])), [26, 240, 42]);
+    assert_eq!(chosen(&options, &Client::new(1).option(55, &[119])), [119, 119, 26]);
+}
+
+#[test]
+fn the_client_identifier_is_sent_back_last_and_also_in_a_nak() {
+    let options = options(&[(240, When::Always, 100), (12, When::Always, 2)]);
+    for len in [0, 1, 7, 255] {
+        let id = std::vec![0xa5; len];
+        let room = if len == 255 { [12, 61].as_slice() } else { &[240, 12, 61] };
+        assert_eq!(chosen(&options, &Client::new(1).option(61, &id)), room, "{len}");
+        assert_eq!(chosen(&options, &Client::new(3).option(61, &id).option(50, &OTHER)), [61]);
+    }
+}
+
+#[test]
+fn options_beyond_the_room_for_them_are_refused() {
+    let mut options = Options::EMPTY;
+    assert!(!options.add(1, When::Always, &[0; MAX_OPTION + 1]));
+    let fitting = (0..u8::MAX).take_while(|code| options.add(*code, When::Always, &[*code; 600])).count();
+    assert_eq!(fitting, 6);
+    assert_eq!(options.count, 6);
 }
 
 proptest! {
@@ -311,12 +451,20 @@ proptest! {
     #[test]
     fn every_reply_has_right_checksums(
         xid: [u8; 4], flags: [u8; 2], ciaddr: [u8; 4], giaddr: [u8; 4], address: [u8; 4], port: u16,
+        chaddr: [u8; 16],
         extra in prop::collection::vec(any::<u8>(), 0..300),
+        client_id in prop::collection::vec(any::<u8>(), 0..=255),
     ) {
-        let request = Request { xid, flags, ciaddr, giaddr, chaddr: GUEST, ..Request::default() };
+        let mut request = Request { xid, flags, ciaddr, giaddr, chaddr, ..Request::default() };
+        let echo = [&[61, u8::try_from(client_id.len()).unwrap()], &client_id[..]].concat();
+        request.client_id[..echo.len()].copy_from_slice(&echo);
+        request.client_id_len = u16::try_from(echo.len()).unwrap();
+        let mut options = Options::EMPTY;
+        assert!(options.add(15, When::Always, &[&[15, 3], &b"abc"[..]].concat()));
+        assert!(options.add(12, When::Always, &[12, 2, b'v', b'm']));
         let to = Destination { mac: GUEST, address, port };
-        for reply in [Reply::Offer, Reply::Ack, Reply::Nak, Reply::Inform] {
-            let (frame, len) = template(&extra).render(&request, reply, &to).unwrap();
+        for reply in [Reply::Offer, Reply::Ack, Reply::Nak, Reply::Inform, Reply::RapidCommit] {
+            let (frame, len) = render_to(to, &template(&extra), &options, &request, reply);
             assert_checksums(&frame[..len]);
         }
     }

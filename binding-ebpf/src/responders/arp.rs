@@ -13,7 +13,7 @@ pub(crate) fn answer(frame: &Frame<'_>) -> Result<Option<i32>, Reason> {
     let Some(reply) = arp::reply(frame, constants::SERVER_IDENTIFIER.load(), SERVER_MAC) else {
         return Ok(None);
     };
-    frame.store(reply.as_ptr(), arp::FRAME as u32)?;
+    frame.store(0, reply.as_ptr(), arp::FRAME as u32)?;
     count::arp_reply();
     Ok(Some(forward::answer()))
 }

@@ -1,15 +1,16 @@
-//! DHCP: the one lease, from the templates that user space laid out.
+//! DHCP: the one lease, from the templates and options that user space laid out.
 
 use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray},
 };
 use binding_common::{
-    Reason,
+    DhcpMessage, Reason,
     dhcp::{
-        Decision, Destination, Request, Template,
+        Decision, Exchange, Options, Template,
         decide::{self, Reply},
-        reply::{self, HEAD, MAX_FRAME},
+        options::Output,
+        reply::{HEAD, MAX_TEMPLATE},
     },
     packet::Udp,
 };
@@ -20,45 +21,71 @@ use crate::{constants, count, forward, frame::Frame};
 #[map]
 static REPLIES: Array<Template> = Array::with_max_entries(Reply::COUNT, 0);
 
-/// The message that is being answered; see [`Request`] for why it is not on the stack.
+/// The options that follow them.
 #[map]
-static REQUEST: PerCpuArray<Request> = PerCpuArray::with_max_entries(1, 0);
+static OPTIONS: Array<Options> = Array::with_max_entries(1, 0);
+
+/// The message that is being answered, and the answer.
+#[map]
+static EXCHANGE: PerCpuArray<Exchange> = PerCpuArray::with_max_entries(1, 0);
 
 /// Answers a message of the guest. Only what a relay sends to another server goes on to the network.
 #[inline(always)]
 pub(crate) fn answer(frame: &Frame<'_>, udp: Udp) -> Result<Option<i32>, Reason> {
-    let request = REQUEST.get_ptr_mut(0).ok_or(Reason::ReplyFailed)?;
-    // SAFETY: the entry is this CPU's own, and a TC program is not interrupted by another on the same CPU.
-    let request = unsafe { &mut *request };
+    let exchange = exchange()?;
     let server = constants::server();
-    request.read_headers(frame, udp)?;
-    if !decide::addressed(request, &server)? {
+    exchange.request.read_headers(frame, udp)?;
+    if !decide::addressed(&exchange.request, &server)? {
         return Ok(None);
     }
-    request.read_message(frame, udp)?;
-    if let Some(message) = decide::received(request) {
+    exchange.request.read_message(frame, udp)?;
+    if let Some(message) = decide::received(&exchange.request) {
         count::dhcp(message);
     }
-    match decide::decide(request, &server)? {
-        Decision::Consume => Ok(Some(aya_ebpf::bindings::TC_ACT_SHOT)),
-        Decision::Reply(kind, to) => send(frame, request, kind, &to).map(Some),
+    match decide::decide(&exchange.request, &server)? {
+        Decision::Consume => return Ok(Some(aya_ebpf::bindings::TC_ACT_SHOT)),
+        Decision::Reply(reply, to) => exchange.answer(reply, to),
     }
+    send(frame).map(Some)
+}
+
+#[inline(always)]
+fn exchange() -> Result<&'static mut Exchange, Reason> {
+    let exchange = EXCHANGE.get_ptr_mut(0).ok_or(Reason::ReplyFailed)?;
+    // SAFETY: the entry is this CPU's own, and a TC program is not interrupted by another on the same CPU.
+    Ok(unsafe { &mut *exchange })
 }
 
 /// Turns the request's frame into the reply.
 #[inline(always)]
-fn send(frame: &Frame<'_>, request: &Request, kind: Reply, to: &Destination) -> Result<i32, Reason> {
-    let template = REPLIES.get(kind as u32).ok_or(Reason::ReplyFailed)?;
-    let len = template.len;
-    if len < HEAD as u32 || len > MAX_FRAME as u32 {
-        return Err(Reason::ReplyFailed);
-    }
+fn send(frame: &Frame<'_>) -> Result<i32, Reason> {
+    // Looked up once more, so that nothing of the decision is known here and all decisions are one way.
+    let exchange = exchange()?;
+    let template = REPLIES.get(exchange.template.get()).ok_or(Reason::ReplyFailed)?;
+    let options = OPTIONS.get(0).ok_or(Reason::ReplyFailed)?;
+    // Room for the longest reply, and for the template with the zeros behind it, whose length is known to the verifier.
+    let longest = options.longest_frame(&exchange.request);
+    frame.resize(if longest > MAX_TEMPLATE as u32 { longest } else { MAX_TEMPLATE as u32 })?;
+    frame.store(0, template.frame.as_ptr(), MAX_TEMPLATE as u32)?;
+    exchange.append(template, options, &mut Appending(frame))?;
     let mut head = [0; HEAD];
     head.copy_from_slice(&template.frame[..HEAD]);
-    reply::stamp(&mut head, (template.ip_sum, template.udp_sum), request, kind, to);
-    frame.resize(len)?;
-    frame.store(template.frame.as_ptr(), len)?;
-    frame.store(head.as_ptr(), HEAD as u32)?;
-    count::dhcp(kind.counter());
+    exchange.stamp(&mut head, template.ip_sum);
+    frame.store(0, head.as_ptr(), HEAD as u32)?;
+    frame.cut(exchange.progress.frame_len() as u32)?;
+    count::dhcp_at(exchange.counter.get());
+    if exchange.progress.trimmed() {
+        count::dhcp(DhcpMessage::Trimmed);
+    }
     Ok(forward::answer())
+}
+
+/// The frame that options are written to.
+struct Appending<'a>(&'a Frame<'a>);
+
+impl Output for Appending<'_> {
+    #[inline(always)]
+    fn put(&mut self, at: usize, octets: &[u8]) -> Result<(), Reason> {
+        self.0.store(at as u32, octets.as_ptr(), octets.len() as u32)
+    }
 }

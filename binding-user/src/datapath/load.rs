@@ -5,7 +5,7 @@ use aya::{
     maps::Array,
     programs::{ProgramError, SchedClassifier},
 };
-use binding_common::dhcp::{Server, Template};
+use binding_common::dhcp::{Options, Server, Template};
 
 use super::hook::NEEDS;
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tapwire-ebpf"));
 
 /// Lines of the verifier's log that an error repeats: the last ones tell what it refused.
-const VERIFIER_LINES: usize = 3;
+const VERIFIER_LINES: usize = 80;
 
 /// What is fixed for a binding; the programs see it as read-only globals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Programs {
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))?;
         if let Some(replies) = replies {
-            fill_replies(&mut ebpf, &replies.templates)?;
+            fill_replies(&mut ebpf, replies)?;
         }
         for (name, program) in ebpf.programs_mut() {
             let name = name.to_owned();
@@ -91,14 +91,16 @@ impl Programs {
     }
 }
 
-fn fill_replies(ebpf: &mut Ebpf, templates: &[Template]) -> Result<()> {
+fn fill_replies(ebpf: &mut Ebpf, replies: &Replies) -> Result<()> {
     let what = || "store the DHCP replies";
     let map = ebpf.map_mut("REPLIES").ok_or("the object has no such map").context(what)?;
     let mut map: Array<_, Template> = map.try_into().context(what)?;
-    for (index, template) in (0..).zip(templates) {
+    for (index, template) in (0..).zip(&replies.templates) {
         map.set(index, template, 0).context(what)?;
     }
-    Ok(())
+    let map = ebpf.map_mut("OPTIONS").ok_or("the object has no such map").context(what)?;
+    let mut map: Array<_, Options> = map.try_into().context(what)?;
+    map.set(0, *replies.options, 0).context(what)
 }
 
 /// A program that the kernel does not take, with the end of what its verifier said.
