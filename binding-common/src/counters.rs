@@ -116,7 +116,7 @@ counted! {
         DhcpOtherServer = "dhcp-other-server",
         /// A DHCP message whose client hardware address is not the guest's MAC.
         DhcpNotGuest = "dhcp-not-guest",
-        /// A DHCP message that is cut short, is a fragment, is no request, or asks for nothing.
+        /// A DHCP message that is cut short, is a fragment, is no request, asks for nothing, or hides behind tags of VLAN 0.
         DhcpMalformed = "dhcp-malformed",
         /// A BOOTP request, or a DHCP message of a type that is not answered.
         DhcpUnknownType = "dhcp-unknown-type",

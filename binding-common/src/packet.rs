@@ -101,6 +101,53 @@ pub fn udp(packet: &(impl Packet + ?Sized)) -> Option<Udp> {
     })
 }
 
+/// Tags in a frame that are looked behind. No sender stacks tags of VLAN 0; one who does so hides something.
+const MAX_TAGS: usize = 4;
+
+/// What lies behind tags of VLAN 0 that are in the frame itself. Receivers take them off, one after the other, and read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// The tag is of a VLAN: the frame is that network's.
+    Vlan,
+    /// A UDP datagram over IPv4 to this port.
+    Udp(u16),
+    /// Anything else.
+    Other,
+    /// More tags than are looked behind.
+    TooDeep,
+}
+
+/// Looks behind the tags of a frame whose EtherType is one of [`ETH_P_VLAN`].
+#[inline(always)]
+pub fn behind_tags(packet: &(impl Packet + ?Sized)) -> Behind {
+    let mut at = ETH_HEADER - 2;
+    for _ in 0..=MAX_TAGS {
+        let Some([kind @ .., high, low]) = packet.load::<4>(at) else { return Behind::Other };
+        if !ETH_P_VLAN.contains(&kind) {
+            return if kind == ETH_P_IP { ipv4_behind(packet, at + 2) } else { Behind::Other };
+        }
+        if u16::from_be_bytes([high, low]) & 0xfff != 0 {
+            return Behind::Vlan;
+        }
+        at += 4;
+    }
+    Behind::TooDeep
+}
+
+#[inline(always)]
+fn ipv4_behind(packet: &(impl Packet + ?Sized), at: usize) -> Behind {
+    let (Some([version_ihl]), Some([high, low]), Some([protocol])) =
+        (packet.load(at), packet.load(at + 6), packet.load(at + 9))
+    else {
+        return Behind::Other;
+    };
+    let later_fragment = u16::from_be_bytes([high, low]) & 0x1fff != 0;
+    match packet.load(at + usize::from(version_ihl & 0xf) * 4 + 2) {
+        Some(port) if protocol == IPPROTO_UDP && !later_fragment => Behind::Udp(u16::from_be_bytes(port)),
+        _ => Behind::Other,
+    }
+}
+
 /// Whether a frame of `len` octets is over what a link of this MTU carries.
 ///
 /// A GSO frame is cut to segments of `gso_size` octets of payload later on, so that size decides: a guest may claim one
@@ -164,6 +211,25 @@ mod tests {
         let frame = ipv4_udp(5, 0);
         for len in 0..38 {
             assert_eq!(udp(&frame[..len]), None, "{len}");
+        }
+    }
+
+    #[test]
+    fn tags_of_vlan_0_hide_nothing() {
+        let mut frame = [0; 120];
+        for tags in 0..=6 {
+            for tag in 0..tags {
+                frame[12 + tag * 4..16 + tag * 4].copy_from_slice(&[0x81, 0, 0xe0, 0]);
+            }
+            let plain = ipv4_udp(6, 0);
+            frame[12 + tags * 4..82 + tags * 4].copy_from_slice(&plain[12..]);
+            let expected = if tags > MAX_TAGS { Behind::TooDeep } else { Behind::Udp(67) };
+            assert_eq!(behind_tags(&frame[..]), expected, "{tags}");
+        }
+        frame[12..16].copy_from_slice(&[0x88, 0xa8, 0, 5]);
+        assert_eq!(behind_tags(&frame[..]), Behind::Vlan);
+        for len in 0..40 {
+            assert_eq!(behind_tags(&frame[..len.min(14)]), Behind::Other, "{len}");
         }
     }
 

@@ -11,6 +11,8 @@ pub enum Class {
     Arp,
     /// Sent to the DHCP server port; [`crate::dhcp`] decides what becomes of it.
     Dhcp(packet::Udp),
+    /// Sent to the DHCP server port behind tags which a receiver would take off, or behind more of them than anybody needs.
+    Hidden,
 }
 
 /// Tells frames that a responder must see from the rest.
@@ -20,6 +22,10 @@ pub fn classify(packet: &(impl Packet + ?Sized)) -> Class {
         Some(packet::ETH_P_ARP) => Class::Arp,
         Some(packet::ETH_P_IP) => match packet::udp(packet) {
             Some(udp) if udp.destination == crate::dhcp::SERVER_PORT => Class::Dhcp(udp),
+            _ => Class::Plain,
+        },
+        Some(kind) if packet::ETH_P_VLAN.contains(&kind) => match packet::behind_tags(packet) {
+            packet::Behind::Udp(crate::dhcp::SERVER_PORT) | packet::Behind::TooDeep => Class::Hidden,
             _ => Class::Plain,
         },
         _ => Class::Plain,

@@ -71,6 +71,7 @@ mod programs {
                 to_network::Class::Plain => None,
                 to_network::Class::Arp => responders::arp::answer(&frame)?,
                 to_network::Class::Dhcp(udp) => responders::dhcp::answer(&frame, udp)?,
+                to_network::Class::Hidden => return Err(Reason::DhcpMalformed),
             };
             if let Some(action) = answer {
                 return Ok(action);

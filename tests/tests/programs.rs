@@ -247,7 +247,10 @@ fn nothing_of_a_dhcp_client_reaches_the_network() {
     fragment[20] = 0x20;
     let mut other_mac = message(ANY, [0; 4], &[(53, &[1])]);
     other_mac[70] ^= 0xff;
+    let discover = message(ANY, [0; 4], &[(53, &[1])]);
+    let tagged = [&discover[..12], &[0x81, 0, 0, 0, 0x88, 0xa8, 0xe0, 0], &discover[12..]].concat();
     let cases = [
+        ("behind tags of VLAN 0", tagged, Reason::DhcpMalformed),
         ("renewing at another server", message(OTHER, LEASE, &[(53, &[3])]), Reason::DhcpOtherServer),
         ("choosing another server", message(ANY, [0; 4], &[(53, &[3]), (54, &OTHER)]), Reason::DhcpOtherServer),
         ("a fragment", fragment, Reason::DhcpMalformed),
@@ -286,7 +289,12 @@ fn no_server_of_the_network_reaches_the_guest() {
     for ports in [(67, 68), (1067, 68)] {
         assert_eq!(binding.run("tapwire_nic_in", &udp(ANY, ports, &[0; 300])).0, TC_ACT_SHOT);
     }
-    assert_eq!(binding.dropped(Reason::DhcpServer), 2);
+    let offer = udp(ANY, (67, 68), &[0; 300]);
+    let tagged = [&offer[..12], &[0x81, 0, 0, 0], &offer[12..]].concat();
+    assert_eq!(binding.run("tapwire_nic_in", &tagged).0, TC_ACT_SHOT);
+    assert_eq!(binding.dropped(Reason::DhcpServer), 3);
+    let of_a_vlan = [&offer[..12], &[0x81, 0, 0, 7], &offer[12..]].concat();
+    assert_eq!(binding.run("tapwire_nic_in", &of_a_vlan), (TC_ACT_REDIRECT, of_a_vlan));
     let to_a_relay = udp(LEASE, (67, 67), &[0; 300]);
     assert_eq!(binding.run("tapwire_nic_in", &to_a_relay), (TC_ACT_REDIRECT, to_a_relay));
 }
