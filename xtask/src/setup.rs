@@ -4,6 +4,7 @@
 //! missing it takes a fraction of a second, so every other chore begins with it.
 
 mod apt;
+mod backports;
 mod needs;
 
 use std::{

@@ -2,12 +2,14 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::needs::program;
+use super::{backports::View, needs::program};
 use crate::step;
 
 const LISTS: &str = "/var/lib/apt/lists";
+/// Never at the price of something that the user has: Debian's rustc-web, for one, cannot stand beside its rustc.
+pub(super) const INSTALL: [&str; 4] = ["install", "--yes", "--no-install-recommends", "--no-remove"];
 
 /// Whether this machine has apt at all.
 pub(super) fn is_there() -> bool {
@@ -28,13 +30,30 @@ pub(super) fn update() -> Result<()> {
 }
 
 /// Installs those of the packages that the machine's suites have; the probes afterwards name what is still missing.
+///
+/// What these suites have may not fit beside what was installed from backports. Such a package comes from there as well.
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     let known: Vec<&str> = packages.iter().copied().filter(|package| is_known(package)).collect();
-    if known.is_empty() {
+    let (plain, others) = if can_install(&known) {
+        (known, Vec::new())
+    } else {
+        known.into_iter().partition(|package| can_install(&[package]))
+    };
+    if !plain.is_empty() {
+        step::quiet(apt_get().args(INSTALL).args(plain))?;
+    }
+    if others.is_empty() {
         return Ok(());
     }
-    // Never at the price of something that the user has: Debian's rustc-web, for one, cannot stand beside its rustc.
-    step::quiet(apt_get().args(["install", "--yes", "--no-install-recommends", "--no-remove"]).args(known))
+    let view = View::make().with_context(|| format!("apt cannot install {} beside what is here", others.join(", ")))?;
+    println!("    from {}, since the machine's suites do not fit: {}", view.suite(), others.join(" "));
+    view.install(&others)
+}
+
+/// Whether the machine's suites serve for these packages, all at once.
+fn can_install(packages: &[&str]) -> bool {
+    let simulation = apt_get().arg("--simulate").args(INSTALL).args(packages).output();
+    simulation.is_ok_and(|output| output.status.success())
 }
 
 fn is_known(package: &str) -> bool {
@@ -45,7 +64,8 @@ fn is_known(package: &str) -> bool {
     text.lines().any(|line| line.trim().starts_with("Candidate:") && !line.contains("(none)"))
 }
 
-fn apt_get() -> Command {
+/// apt without questions.
+pub(super) fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     // Another apt may run, on a fresh cloud machine nearly always: wait for it.
