@@ -123,6 +123,16 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// A length that the verifier sees to be 1 to `N`; `None` for any other.
+///
+/// Out of the compiler's sight, which would check one copy of the length and hand over another, not related to it for the
+/// verifier. And by one compare: that a number is not zero taught the verifiers before 6.8 nothing of its range.
+#[inline(always)]
+pub(crate) fn bounded<const N: usize>(len: usize) -> Option<u32> {
+    let last = InMemory::new((len as u64).wrapping_sub(1)).get();
+    if last < N as u64 { Some(last as u32 + 1) } else { None }
+}
+
 impl Packet for Frame<'_> {
     #[inline(always)]
     fn header<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
@@ -146,13 +156,8 @@ impl Packet for Frame<'_> {
 
     #[inline(always)]
     fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool {
-        // Out of the compiler's sight: it would check one copy of the length and hand over another, which the verifier does
-        // not relate to it.
-        let len = InMemory::new(len as u64).get();
-        if len == 0 || len > N as u64 {
-            return false;
-        }
+        let Some(len) = bounded::<N>(len) else { return false };
         // SAFETY: `to` holds `len` octets; the helper checks that the frame does.
-        unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset as u32, to.as_mut_ptr().cast(), len as u32) == 0 }
+        unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset as u32, to.as_mut_ptr().cast(), len) == 0 }
     }
 }

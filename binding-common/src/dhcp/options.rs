@@ -70,8 +70,8 @@ pub struct Options {
 
 /// Where the options of a reply are written to.
 pub trait Output {
-    /// Writes octets at an offset of the frame.
-    fn put(&mut self, at: usize, octets: &[u8]) -> Result<(), Reason>;
+    /// Writes the first `len` of some octets, which are as many at least, at an offset of the frame. None is nothing to do.
+    fn put<const N: usize>(&mut self, at: usize, octets: &[u8; N], len: usize) -> Result<(), Reason>;
 }
 
 /// How far the writing of a reply is. In the kernel it lies in a map; [`InMemory`] says why.
@@ -113,16 +113,19 @@ impl Progress {
     }
 
     #[inline(always)]
-    fn write(&mut self, octets: &[u8], sum: u16, output: &mut impl Output) -> Result<(), Reason> {
-        if octets.is_empty() {
-            return Ok(());
-        }
+    fn write<const N: usize>(
+        &mut self,
+        octets: &[u8; N],
+        len: usize,
+        sum: u16,
+        output: &mut impl Output,
+    ) -> Result<(), Reason> {
         let at = self.at.get();
-        output.put(at, octets)?;
+        output.put(at, octets, len)?;
         // Octets that begin in the middle of a word count with their halves exchanged (RFC 1071, 2 (B)).
         let sum = if at & 1 == 0 { sum } else { sum.swap_bytes() };
         self.sum.set(self.sum.get() + u32::from(sum));
-        self.at.set(at + octets.len());
+        self.at.set(at + len);
         Ok(())
     }
 }
@@ -184,11 +187,12 @@ impl Options {
         if with_options {
             self.choose(request, progress, output)?;
         }
-        if has_echo && let Some(octets) = request.client_id.get(..echo) {
+        if has_echo {
             // The buffer is zero behind the option, so the sum of all of it is the option's.
-            progress.write(octets, checksum::fold(checksum::add(0, &request.client_id)), output)?;
+            let sum = checksum::fold(checksum::add(0, &request.client_id));
+            progress.write(&request.client_id, echo, sum, output)?;
         }
-        progress.write(&[option::END], u16::from_be_bytes([option::END, 0]), output)?;
+        progress.write(&[option::END], 1, u16::from_be_bytes([option::END, 0]), output)?;
         let len = progress.at.get();
         progress.at.set(if len < MIN_FRAME { MIN_FRAME } else { len });
         Ok(())
@@ -242,10 +246,9 @@ impl Options {
             progress.trimmed.set(1);
             return Ok(());
         }
-        // Cut in two steps, each with a bound of its own: the verifier does not relate an offset to a length.
-        let window = self.octets.get(usize::from(entry.at)..).and_then(|rest| rest.first_chunk::<MAX_OPTION>());
-        match window.and_then(|window| window.get(..usize::from(entry.len))) {
-            Some(octets) => progress.write(octets, entry.sum, output),
+        // As long as the longest option: the verifier does not relate an offset to a length.
+        match self.octets.get(usize::from(entry.at)..).and_then(|rest| rest.first_chunk::<MAX_OPTION>()) {
+            Some(window) => progress.write(window, usize::from(entry.len), entry.sum, output),
             None => Ok(()),
         }
     }

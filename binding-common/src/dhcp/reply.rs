@@ -194,9 +194,9 @@ impl Template {
 }
 
 impl Output for [u8; MAX_FRAME] {
-    fn put(&mut self, at: usize, octets: &[u8]) -> Result<(), Reason> {
-        let room = self.get_mut(at..).and_then(|rest| rest.get_mut(..octets.len()));
-        room.ok_or(Reason::ReplyFailed)?.copy_from_slice(octets);
+    fn put<const N: usize>(&mut self, at: usize, octets: &[u8; N], len: usize) -> Result<(), Reason> {
+        let room = self.get_mut(at..).and_then(|rest| rest.get_mut(..len));
+        room.ok_or(Reason::ReplyFailed)?.copy_from_slice(octets.get(..len).ok_or(Reason::ReplyFailed)?);
         Ok(())
     }
 }

@@ -15,7 +15,10 @@ use binding_common::{
     packet::Udp,
 };
 
-use crate::{constants, count, forward, frame::Frame};
+use crate::{
+    constants, count, forward,
+    frame::{Frame, bounded},
+};
 
 /// The replies, by [`Reply`].
 #[map]
@@ -85,7 +88,10 @@ struct Appending<'a>(&'a Frame<'a>);
 
 impl Output for Appending<'_> {
     #[inline(always)]
-    fn put(&mut self, at: usize, octets: &[u8]) -> Result<(), Reason> {
-        self.0.store(at as u32, octets.as_ptr(), octets.len() as u32)
+    fn put<const N: usize>(&mut self, at: usize, octets: &[u8; N], len: usize) -> Result<(), Reason> {
+        match bounded::<N>(len) {
+            Some(len) => self.0.store(at as u32, octets.as_ptr(), len),
+            None => Ok(()),
+        }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tapwire-ebpf"));
 
 /// Lines of the verifier's log that an error repeats: the last ones tell what it refused.
-const VERIFIER_LINES: usize = 80;
+const VERIFIER_LINES: usize = 3;
 
 /// What is fixed for a binding; the programs see it as read-only globals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
