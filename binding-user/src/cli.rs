@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    guest_mac::GuestMac,
     lease::LeaseOptions,
     netns::NetnsSpec,
     request::{AttachRequest, DhcpMode, TapOwner},
@@ -136,6 +137,9 @@ pub struct Attach {
     /// Whether the guest takes the pod NIC's MAC, or the NIC keeps it and is silenced.
     #[arg(long, value_enum, default_value_t)]
     pub mac_mode: MacMode,
+    /// The guest's MAC: the pod NIC's, the one that it shows first, or this one. The network sees the pod NIC's always.
+    #[arg(long, default_value_t, value_name = "nic|learn|MAC")]
+    pub guest_mac: GuestMac,
     /// How frames of the guest leave the pod.
     #[arg(long, value_enum, default_value_t)]
     pub to_network: ToNetwork,
@@ -145,6 +149,9 @@ pub struct Attach {
     /// Whether the guest's DHCP is answered here; auto: if the pod NIC has an IPv4 address.
     #[arg(long, value_enum, default_value_t)]
     pub dhcp: DhcpMode,
+    /// Answer every ARP request of the guest with the gateway's MAC.
+    #[arg(long)]
+    pub arp_reply_all: bool,
     /// Owner of a tap that attach makes.
     #[arg(long, value_name = "UID[:GID]")]
     pub tap_owner: Option<TapOwner>,
@@ -175,9 +182,11 @@ impl Attach {
             tap: self.tap.clone(),
             name: self.name.clone(),
             mac_mode: self.mac_mode,
+            guest_mac: self.guest_mac,
             to_network: self.to_network,
             hook: self.hook,
             dhcp: self.dhcp,
+            arp_reply_all: self.arp_reply_all,
             lease: self.lease.options(),
             resolv_conf: self.lease.resolv_conf.clone(),
             tap_owner: self.tap_owner,

@@ -30,7 +30,7 @@ impl Discovery {
         let resolv_conf = arguments.lease.resolv_conf.as_deref();
         let mut facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
         let lease = Lease::from_facts(&facts, &arguments.lease.options().for_pod(&arguments.netns))?;
-        let warnings = lease.as_ref().map(|lease| lease::warnings(&facts, lease));
+        let warnings = lease.as_ref().map(|_| lease::warnings(&facts));
         facts.warnings.extend(warnings.into_iter().flatten());
         Ok(Self { version: 1, lease, facts })
     }

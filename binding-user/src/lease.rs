@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, Result},
     facts::{Facts, Route, RouteKind, Scope},
+    neighbours::{self, LeaseNeighbour},
     netns::NetnsSpec,
     podfile,
     resolv::is_domain,
@@ -45,6 +46,9 @@ pub struct Lease {
     pub mtu: u32,
     /// Host name (option 12).
     pub hostname: Option<String>,
+    /// What the ARP responder answers for the guest, beside a server identifier that is nobody's address.
+    #[serde(default)]
+    pub neighbours: Vec<LeaseNeighbour>,
     /// Server identifier (option 54).
     pub server_id: Ipv4Addr,
     /// Lease time (option 51); [`INFINITE_SECONDS`] never ends.
@@ -151,6 +155,7 @@ impl Lease {
             search: if options.search.is_empty() { facts.resolv.search.clone() } else { options.search.clone() },
             mtu: mtu(facts, options)?,
             hostname: options.hostname.clone(),
+            neighbours: neighbours::permanent(facts, address.addr()),
             server_id,
             seconds: options.seconds.unwrap_or(DEFAULT_SECONDS),
             ntp_servers: Vec::new(),
@@ -212,17 +217,10 @@ fn global_addresses(facts: &Facts) -> impl Iterator<Item = Ipv4Net> {
 }
 
 /// What of the facts the lease cannot say, each as one line for the operator.
-pub fn warnings(facts: &Facts, lease: &Lease) -> Vec<String> {
+pub fn warnings(facts: &Facts) -> Vec<String> {
     let others = global_addresses(facts).skip(1);
-    let mut warnings: Vec<_> = others.map(|other| format!("the guest is not given the address {other}")).collect();
-    let gateway = lease.gateway.map(IpAddr::V4);
-    if facts.neighbours.iter().any(|neighbour| Some(neighbour.address) == gateway) {
-        warnings.push(
-            "the gateway is a permanent neighbour of the pod: if it answers no ARP, the guest does not reach it"
-                .to_owned(),
-        );
-    }
-    warnings
+    let warnings = others.map(|other| format!("the guest is not given the address {other}"));
+    warnings.collect()
 }
 
 /// A single address as a prefix.
