@@ -32,7 +32,9 @@ fn a_pure_wire_has_no_lease_to_change_but_its_guest_may_get_another_mac() {
     lab::require_root!();
     let pod = Pod::new("pure").unwrap();
     let tapwire = Tapwire::new().unwrap();
-    tapwire.attach(&pod, BINDING, &["--dhcp", "off"]).unwrap();
+    let attached = tapwire.attach(&pod, BINDING, &["--dhcp", "off", "--hostname", "vm"]).unwrap();
+    let warning = attached["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("a pure wire tells the guest nothing"), "{warning}");
     let refusal = tapwire.refusal(&["lease", "set", BINDING, "--dns", "10.96.0.99"]).unwrap();
     assert!(refusal.error.contains("it is a pure wire"), "{}", refusal.error);
     let shown = tapwire.json(&["lease", "set", BINDING, "--guest-mac", "learn"]).unwrap();
