@@ -25,7 +25,8 @@ use crate::{
     wait::wait_for,
 };
 
-const QEMU: &str = "qemu-system-x86_64";
+/// The emulator.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// Longest boot: TCG takes 4 to 8 s on an idle machine.
 const BOOT: Duration = Duration::from_secs(90);
 

@@ -1,0 +1,64 @@
+//! A machine without a disk, whose firmware boots from the network: SeaBIOS starts the ROM of the NIC, which is iPXE.
+//!
+//! QEMU puts a ROM into every NIC unless it is told not to, and a VM without a disk to boot from runs it. Everything that
+//! firmware prints goes to a serial port, and so into a file. It is emulated even where KVM works: it is up in three
+//! seconds, and boots the same way everywhere.
+
+use std::{fs, process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::{
+    cmd::{self, Running},
+    netns::Namespace,
+    vm::QEMU,
+    wait::wait_for,
+};
+
+/// A running machine; QEMU is killed when this is dropped.
+#[derive(Debug)]
+pub struct Firmware {
+    qemu: Running,
+    folder: TempDir,
+}
+
+impl Firmware {
+    /// Starts a machine with a NIC of QEMU's `model` on a tap of `namespace`, which must be there already.
+    pub fn start(namespace: &Namespace, model: &str, tap: &str, mac: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("twt-rom-").tempdir().context("making the machine's folder")?;
+        let log = fs::File::create(folder.path().join("qemu.log"))?;
+        // Without a graphics card SeaBIOS has the serial port for a screen, and lends it to the ROMs.
+        let mut line = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg"]
+            .map(str::to_owned)
+            .to_vec();
+        line.extend(["-machine", "q35,graphics=off", "-m", "64", "-boot", "n"].map(str::to_owned));
+        line.extend(["-serial".to_owned(), format!("file:{}", folder.path().join("screen").display())]);
+        line.extend(["-netdev".to_owned(), format!("tap,id=nic,ifname={tap},script=no,downscript=no")]);
+        line.extend(["-device".to_owned(), format!("{model},netdev=nic,mac={mac}")]);
+        let mut command = cmd::command(&line)?;
+        let qemu = namespace.spawn(command.stdout(Stdio::null()).stderr(log))?;
+        Ok(Self { qemu, folder })
+    }
+
+    /// What the firmware has printed so far.
+    pub fn screen(&self) -> String {
+        self.read("screen").replace('\r', "")
+    }
+
+    /// Waits until the firmware prints something.
+    pub fn wait_to_print(&mut self, text: &str, deadline: Duration) -> Result<()> {
+        let shown = wait_for(&format!("the firmware to print {text:?}"), deadline, || {
+            if let Some(status) = self.qemu.ended()? {
+                bail!("QEMU ended ({status}): {}", self.read("qemu.log").trim_end());
+            }
+            Ok(self.screen().contains(text).then_some(()))
+        });
+        shown.with_context(|| format!("the firmware printed:\n{}", self.screen()))
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = fs::read(self.folder.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
