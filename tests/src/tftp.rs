@@ -34,14 +34,9 @@ impl TftpServer {
         Ok(Self { process, _files: folder })
     }
 
-    /// What the server has said so far.
-    pub fn log(&self) -> Result<String> {
-        self.process.log()
-    }
-
     /// Whether a file was sent, to its end, to an address.
     pub fn has_sent(&self, name: &str, to: &str) -> Result<bool> {
         let end = format!("/{name} to {to}");
-        Ok(self.log()?.lines().any(|line| line.contains("sent ") && line.ends_with(&end)))
+        Ok(self.process.log()?.lines().any(|line| line.contains("sent ") && line.ends_with(&end)))
     }
 }
