@@ -29,7 +29,7 @@ impl Discovery {
         let netns = Netns::open(&arguments.netns)?;
         let resolv_conf = arguments.lease.resolv_conf.as_deref();
         let mut facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
-        let lease = Lease::from_facts(&facts, &arguments.lease.options().for_pod(&arguments.netns))?;
+        let lease = Lease::from_facts(&facts, &arguments.lease.options()?.for_pod(&arguments.netns))?;
         let warnings = lease.as_ref().map(|lease| lease::warnings(&facts, lease));
         facts.warnings.extend(warnings.into_iter().flatten());
         Ok(Self { version: 1, lease, facts })
