@@ -1,8 +1,7 @@
-//! A machine without a disk, whose firmware boots from the network: SeaBIOS starts the ROM of the NIC, which is iPXE.
+//! A machine without a disk, whose firmware boots from the network.
 //!
-//! QEMU puts a ROM into every NIC unless it is told not to, and a VM without a disk to boot from runs it. Everything that
-//! firmware prints goes to a serial port, and so into a file. It is emulated even where KVM works: it is up in three
-//! seconds, and boots the same way everywhere.
+//! Everything that the firmware prints goes to a serial port, and so into a file. It is emulated even where KVM works: the
+//! slower one is at its first DHCP message after seven seconds, and it boots the same way everywhere.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -16,6 +15,36 @@ use crate::{
     wait::wait_for,
 };
 
+/// edk2 with room for its variables, in one file.
+const EDK2: &str = "/usr/share/ovmf/OVMF.fd";
+
+/// Which firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirmwareKind {
+    /// `SeaBIOS`, which starts the ROM that QEMU puts into every NIC unless it is told not to: iPXE.
+    Bios,
+    /// edk2 with its own drivers and its own PXE client; the NIC has no ROM.
+    Uefi,
+}
+
+impl FirmwareKind {
+    /// Machine and memory. Without a graphics card, `SeaBIOS` has the serial port for a screen and lends it to the ROM.
+    fn machine(self) -> &'static [&'static str] {
+        match self {
+            Self::Bios => &["-machine", "q35,graphics=off", "-m", "64"],
+            Self::Uefi => &["-machine", "q35", "-m", "256", "-bios", EDK2],
+        }
+    }
+
+    /// What is said of the NIC beside its model.
+    fn nic(self) -> &'static str {
+        match self {
+            Self::Bios => "",
+            Self::Uefi => ",romfile=",
+        }
+    }
+}
+
 /// A running machine; QEMU is killed when this is dropped.
 #[derive(Debug)]
 pub struct Firmware {
@@ -25,17 +54,17 @@ pub struct Firmware {
 
 impl Firmware {
     /// Starts a machine with a NIC of QEMU's `model` on a tap of `namespace`, which must be there already.
-    pub fn start(namespace: &Namespace, model: &str, tap: &str, mac: &str) -> Result<Self> {
+    pub fn start(namespace: &Namespace, kind: FirmwareKind, model: &str, tap: &str, mac: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("twt-rom-").tempdir().context("making the machine's folder")?;
         let log = fs::File::create(folder.path().join("qemu.log"))?;
-        // Without a graphics card SeaBIOS has the serial port for a screen, and lends it to the ROMs.
         let mut line = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg"]
             .map(str::to_owned)
             .to_vec();
-        line.extend(["-machine", "q35,graphics=off", "-m", "64", "-boot", "n"].map(str::to_owned));
+        line.extend(kind.machine().iter().map(|&word| word.to_owned()));
+        line.extend(["-boot".to_owned(), "n".to_owned()]);
         line.extend(["-serial".to_owned(), format!("file:{}", folder.path().join("screen").display())]);
         line.extend(["-netdev".to_owned(), format!("tap,id=nic,ifname={tap},script=no,downscript=no")]);
-        line.extend(["-device".to_owned(), format!("{model},netdev=nic,mac={mac}")]);
+        line.extend(["-device".to_owned(), format!("{model},netdev=nic,mac={mac}{}", kind.nic())]);
         let mut command = cmd::command(&line)?;
         let qemu = namespace.spawn(command.stdout(Stdio::null()).stderr(log))?;
         Ok(Self { qemu, folder })

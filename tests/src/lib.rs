@@ -30,7 +30,7 @@ pub mod watch;
 pub use bridge::BridgeBinding;
 pub use clients::{ClientKind, DhcpClient, LeaseSeen};
 pub use dnsmasq::{Dnsmasq, DnsmasqConfig};
-pub use firmware::Firmware;
+pub use firmware::{Firmware, FirmwareKind};
 pub use guest::Guest;
 pub use netns::Namespace;
 pub use pod::{Pod, PodBuilder};

@@ -18,11 +18,11 @@ pub struct TftpServer {
 }
 
 impl TftpServer {
-    /// Serves files, given by name and text, on a link that has an IPv6 address.
-    pub fn start(namespace: &Namespace, interface: &str, files: &[(&str, &str)]) -> Result<Self> {
+    /// Serves files, given by name and content, on a link that has an IPv6 address.
+    pub fn start(namespace: &Namespace, interface: &str, files: &[(&str, &[u8])]) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for TFTP")?;
-        for (name, text) in files {
-            fs::write(folder.path().join(name), text).with_context(|| format!("writing {name}"))?;
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).with_context(|| format!("writing {name}"))?;
         }
         let arguments = [
             "--enable-tftp".to_owned(),
