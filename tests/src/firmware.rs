@@ -3,20 +3,50 @@
 //! Everything that the firmware prints goes to a serial port, and so into a file. It is emulated even where KVM works: the
 //! slower one is at its first DHCP message after seven seconds, and it boots the same way everywhere.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::{
     cmd::{self, Running},
+    debs,
     netns::Namespace,
     vm::QEMU,
     wait::wait_for,
 };
 
-/// edk2 with room for its variables, in one file.
-const EDK2: &str = "/usr/share/ovmf/OVMF.fd";
+/// What UEFI takes beside QEMU. It is not installed: Debian's iPXE would put itself into the machine's boot menu.
+#[derive(Clone, Debug)]
+pub struct Uefi {
+    /// edk2 with room for its variables, in one file.
+    pub firmware: PathBuf,
+    /// A program to boot: iPXE, which goes on with the firmware's driver.
+    pub program: PathBuf,
+}
+
+impl Uefi {
+    /// Debian's, downloaded when it is not in the lab's cache yet.
+    pub fn debian() -> Result<Self> {
+        debs::cached("uefi", Self::unpacked, |folder| {
+            ["ovmf", "ipxe"].iter().try_for_each(|package| debs::download_and_unpack(package, folder))
+        })
+    }
+
+    fn unpacked(folder: &Path) -> Result<Self> {
+        let uefi =
+            Self { firmware: folder.join("usr/share/ovmf/OVMF.fd"), program: folder.join("usr/lib/ipxe/snponly.efi") };
+        for file in [&uefi.firmware, &uefi.program] {
+            ensure!(file.is_file(), "no {}", file.display());
+        }
+        Ok(uefi)
+    }
+}
 
 /// Which firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +59,14 @@ pub enum FirmwareKind {
 
 impl FirmwareKind {
     /// Machine and memory. Without a graphics card, `SeaBIOS` has the serial port for a screen and lends it to the ROM.
-    fn machine(self) -> &'static [&'static str] {
-        match self {
-            Self::Bios => &["-machine", "q35,graphics=off", "-m", "64"],
-            Self::Uefi => &["-machine", "q35", "-m", "256", "-bios", EDK2],
-        }
+    fn machine(self) -> Result<Vec<String>> {
+        Ok(match self {
+            Self::Bios => ["-machine", "q35,graphics=off", "-m", "64"].map(str::to_owned).to_vec(),
+            Self::Uefi => {
+                let firmware = Uefi::debian()?.firmware.display().to_string();
+                ["-machine", "q35", "-m", "256", "-bios", &firmware].map(str::to_owned).to_vec()
+            }
+        })
     }
 
     /// What is said of the NIC beside its model.
@@ -60,7 +93,7 @@ impl Firmware {
         let mut line = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg"]
             .map(str::to_owned)
             .to_vec();
-        line.extend(kind.machine().iter().map(|&word| word.to_owned()));
+        line.extend(kind.machine()?);
         line.extend(["-boot".to_owned(), "n".to_owned()]);
         line.extend(["-serial".to_owned(), format!("file:{}", folder.path().join("screen").display())]);
         line.extend(["-netdev".to_owned(), format!("tap,id=nic,ifname={tap},script=no,downscript=no")]);

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use lab::{
-    BINDING, Firmware, FirmwareKind, Pod, RawPort, Tapwire, TftpServer,
+    BINDING, Firmware, FirmwareKind, Pod, RawPort, Tapwire, TftpServer, Uefi,
     raw::Seen,
     wait::wait_until,
     watch::{self, Datagram},
@@ -23,8 +23,6 @@ echo server ${next-server} ${net0/66:string}
 echo file ${filename} ${net0/67:string}
 imgfetch tftp://${next-server}/second && echo the script has ended
 ";
-/// iPXE as a program of UEFI, which uses the firmware's driver.
-const PROGRAM: &str = "/usr/lib/ipxe/snponly.efi";
 /// Octets before the message: the headers of Ethernet, IPv4 and UDP.
 const HEADERS: usize = 42;
 /// A whole exchange, in values of option 53: DISCOVER, OFFER, REQUEST, ACK.
@@ -155,7 +153,7 @@ fn an_e1000_boots_a_script_from_the_network() {
 #[test]
 fn uefi_boots_a_program_from_the_network_that_leases_again() {
     lab::require_root!();
-    let program = std::fs::read(PROGRAM).unwrap();
+    let program = std::fs::read(Uefi::debian().unwrap().program).unwrap();
     let mut boot = Boot::start(FirmwareKind::Uefi, "virtio-net-pci", &[("program.efi", &program)]);
     // The program says so once it has its lease.
     boot.firmware.wait_to_print("Filename: program.efi", BOOT).unwrap();
