@@ -173,6 +173,17 @@ fn inform_gets_facts_and_no_address() {
 }
 
 #[test]
+fn an_inform_that_forgets_its_address_is_answered_where_it_comes_from_if_that_is_the_lease() {
+    let from = |source: [u8; 4]| {
+        let mut frame = Client::new(8).frame();
+        frame[26..30].copy_from_slice(&source);
+        ask(&frame).map(|answer| answer.unwrap().1)
+    };
+    assert_eq!(from(LEASE), Ok(Decision::Reply(Reply::Inform, unicast(LEASE))));
+    assert_eq!(from(OTHER), Err(Reason::DhcpMalformed));
+}
+
+#[test]
 fn release_and_decline_are_taken_note_of_in_silence() {
     for kind in [4, 7] {
         let (request, decision) = Client::new(kind).ciaddr(LEASE).to(SERVER_ID).ask().unwrap();
