@@ -136,12 +136,7 @@ fn fit_lease(lease: &mut Lease, tap: &TapRecord) -> Result<Vec<String>> {
         warnings.push(format!("the tap's MTU {} is below {}: the guest is told {}", tap.mtu, lease.mtu, tap.mtu));
         lease.mtu = tap.mtu;
     }
-    let left_out = Replies::new(lease)?.left_out;
-    if !left_out.is_empty() {
-        warnings.push(format!(
-            "no room for the options {left_out:?} in DHCP replies of 576 octets: only clients that take more get them"
-        ));
-    }
+    warnings.extend(Replies::new(lease)?.warnings());
     Ok(warnings)
 }
 

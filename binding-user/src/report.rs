@@ -1,6 +1,6 @@
 //! What `list` and `show` tell of a binding. The JSON is a contract (`docs/schema.json`): fields are added, never changed.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
 use binding_common::{Counters, DhcpMessage, MacAddr, Reason, Traffic};
 use serde::Serialize;
@@ -226,6 +226,27 @@ impl Lease {
         line("  search", list(self.search.clone()));
         let hostname = self.hostname.as_deref().unwrap_or("none");
         line("  others", format!("MTU {}, host name {hostname}, server {}", self.mtu, self.server_id));
+        self.describe_rare(line);
+    }
+
+    /// What most leases have not, a line for each that is there. Values are the operator's: quoted, so that none looks
+    /// like another line.
+    fn describe_rare(&self, line: &mut impl FnMut(&str, String)) {
+        let addresses = |list: &[Ipv4Addr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        if !self.ntp_servers.is_empty() {
+            line("  NTP", addresses(&self.ntp_servers));
+        }
+        if self.tftp_server_name.is_some() || self.boot_file_name.is_some() {
+            let quoted = |name: &Option<String>| name.as_ref().map_or("none".to_owned(), |name| format!("{name:?}"));
+            let (file, server) = (quoted(&self.boot_file_name), quoted(&self.tftp_server_name));
+            line("  boot", format!("file {file}, TFTP server {server}"));
+        }
+        if !self.tftp_servers.is_empty() {
+            line("  TFTP", addresses(&self.tftp_servers));
+        }
+        for private in &self.private_options {
+            line("  option", format!("{} {:?}", private.option, private.value));
+        }
     }
 }
 
