@@ -8,7 +8,11 @@ use crate::{
     error::Result,
     facts::Facts,
     lease::{self, Lease},
+    netlink::Netlink,
     netns::Netns,
+    nic::Nic,
+    snapshot::Snapshot,
+    wire::MacMode,
 };
 
 /// The lease and the NIC facts that attach would use.
@@ -32,6 +36,7 @@ impl Discovery {
         let lease = Lease::from_facts(&facts, &arguments.lease.options().for_pod(&arguments.netns))?;
         let warnings = lease.as_ref().map(|lease| lease::warnings(&facts, lease));
         facts.warnings.extend(warnings.into_iter().flatten());
+        facts.warnings.extend(refused_by_attach(&netns, &facts.nic).await?);
         Ok(Self { version: 1, lease, facts })
     }
 
@@ -60,4 +65,13 @@ impl Discovery {
         }
         lines.join("\n")
     }
+}
+
+/// What keeps attach from giving the NIC back at the end, which it refuses in the MAC mode that it takes by itself.
+async fn refused_by_attach(netns: &Netns, nic: &Nic) -> Result<Option<String>> {
+    if MacMode::Auto.decide(nic)? != MacMode::Swap {
+        return Ok(None);
+    }
+    let refused = Snapshot::take(&Netlink::open(netns)?, netns, nic.ifindex).await.err();
+    Ok(refused.map(|error| format!("attach would refuse without {}: {error}", error.hint().unwrap_or("a change"))))
 }

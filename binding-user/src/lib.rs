@@ -28,6 +28,8 @@ pub mod podfile;
 pub mod report;
 pub mod request;
 pub mod resolv;
+pub mod routes;
+pub mod rules;
 pub mod snapshot;
 pub mod sysctl;
 pub mod tap;
