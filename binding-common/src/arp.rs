@@ -1,42 +1,108 @@
-//! The ARP responder: it answers for the DHCP server's address where that is nobody else's.
+//! The ARP responder: it answers where the network would not.
 //!
-//! Without a gateway there is no host whose address could serve as server identifier, so a link-local one stands in
-//! ([`crate::dhcp::LINK_LOCAL_SERVER`]). The guest resolves it before it renews its lease by unicast.
+//! Three kinds of address are nobody's on the wire, or have a MAC that only the pod's own neighbour table knows: the
+//! stand-in for a gateway that serves as DHCP server ([`crate::dhcp::LINK_LOCAL_SERVER`]); neighbours that the CNI wrote
+//! into the pod as permanent ones, because the host side does not answer for them (AWS); and, where the operator wants
+//! it so, everything, at the gateway's MAC. Which address is at which MAC, a table says; the rest is here.
+//!
+//! For the lease's own address nothing is ever answered, and nothing that the network says of it reaches the guest
+//! ([`claims`]): a gateway that answers for every address would make a client that probes (RFC 5227) decline its lease,
+//! again and again. The guest's own probes and announcements pass to the network: switches learn from them, and
+//! neighbours renew what they know.
 
 use crate::{
     MacAddr,
     packet::{ETH_P_ARP, Packet},
 };
 
+/// How many addresses are answered for at the most.
+pub const MAX_NEIGHBOURS: u32 = 128;
+
+/// For what the responder answers.
+pub mod answers {
+    /// For nothing.
+    pub const NONE: u32 = 0;
+    /// For the addresses of its table.
+    pub const TABLE: u32 = 1;
+    /// For those, and at the gateway's MAC for every other.
+    pub const ALL: u32 = 2;
+}
+
 /// Octets of an Ethernet frame with an ARP packet for IPv4.
 pub const FRAME: usize = 42;
+
+/// Offset of the sender's hardware address; RARP has it in the same place.
+pub const SENDER_MAC: usize = 22;
+/// Offset of the sender's protocol address.
+const SENDER: usize = 28;
+/// Offset of the target's hardware address; RARP has it in the same place.
+pub const TARGET_MAC: usize = 32;
+/// Offset of the target's protocol address.
+const TARGET: usize = 38;
 
 /// The fixed part of a packet for IPv4 over Ethernet (RFC 826): hardware and protocol type, their address lengths.
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
 const REPLY: [u8; 2] = [0, 2];
 
-/// The reply to a request for `address`, which is at `mac`; `None` when the packet asks for anything else.
-///
-/// A probe (RFC 5227: sender address zero) is answered too: the address is in use.
-#[inline(always)]
-pub fn reply(packet: &(impl Packet + ?Sized), address: [u8; 4], mac: MacAddr) -> Option<[u8; FRAME]> {
-    if packet.header(14)? != ETHERNET_IPV4 || packet.header(20)? != REQUEST || packet.header(38)? != address {
-        return None;
+/// A request for the MAC of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks; zero is a probe (RFC 5227).
+    pub sender: [u8; 4],
+    /// Who asks.
+    pub sender_mac: MacAddr,
+    /// What is asked for.
+    pub target: [u8; 4],
+}
+
+impl Request {
+    /// Reads an ARP packet; `None` for everything that asks for no IPv4 address on Ethernet.
+    #[inline(always)]
+    pub fn read(packet: &(impl Packet + ?Sized)) -> Option<Self> {
+        if !is_ipv4(packet)? || packet.header(20)? != REQUEST {
+            return None;
+        }
+        Some(Self {
+            sender: packet.header(SENDER)?,
+            sender_mac: MacAddr(packet.header(SENDER_MAC)?),
+            target: packet.header(TARGET)?,
+        })
     }
-    let sender_mac: [u8; 6] = packet.header(22)?;
-    let sender_address: [u8; 4] = packet.header(28)?;
-    let mut frame = [0; FRAME];
-    frame[0..6].copy_from_slice(&sender_mac);
-    frame[6..12].copy_from_slice(&mac.0);
-    frame[12..14].copy_from_slice(&ETH_P_ARP);
-    frame[14..20].copy_from_slice(&ETHERNET_IPV4);
-    frame[20..22].copy_from_slice(&REPLY);
-    frame[22..28].copy_from_slice(&mac.0);
-    frame[28..32].copy_from_slice(&address);
-    frame[32..38].copy_from_slice(&sender_mac);
-    frame[38..42].copy_from_slice(&sender_address);
-    Some(frame)
+
+    /// Whether somebody else than the asker can answer: it asks neither for its own address, which is an announcement,
+    /// nor for that of the lease, which is a probe.
+    #[inline(always)]
+    pub fn asks_for_another(&self, lease: [u8; 4]) -> bool {
+        self.target != lease && self.target != self.sender
+    }
+
+    /// The reply: the target is at `mac`.
+    #[inline(always)]
+    pub fn reply(&self, mac: MacAddr) -> [u8; FRAME] {
+        let mut frame = [0; FRAME];
+        frame[0..6].copy_from_slice(&self.sender_mac.0);
+        frame[6..12].copy_from_slice(&mac.0);
+        frame[12..14].copy_from_slice(&ETH_P_ARP);
+        frame[14..20].copy_from_slice(&ETHERNET_IPV4);
+        frame[20..22].copy_from_slice(&REPLY);
+        frame[SENDER_MAC..SENDER].copy_from_slice(&mac.0);
+        frame[SENDER..TARGET_MAC].copy_from_slice(&self.target);
+        frame[TARGET_MAC..TARGET].copy_from_slice(&self.sender_mac.0);
+        frame[TARGET..FRAME].copy_from_slice(&self.sender);
+        frame
+    }
+}
+
+/// Whether an ARP packet says that its sender has this address, be it a request or a reply.
+#[inline(always)]
+pub fn claims(packet: &(impl Packet + ?Sized), address: [u8; 4]) -> bool {
+    is_ipv4(packet) == Some(true) && packet.header(SENDER) == Some(address)
+}
+
+#[inline(always)]
+fn is_ipv4(packet: &(impl Packet + ?Sized)) -> Option<bool> {
+    Some(packet.header(14)? == ETHERNET_IPV4)
 }
 
 #[cfg(test)]
@@ -44,25 +110,29 @@ mod tests {
     use super::*;
 
     const SERVER: [u8; 4] = [169, 254, 75, 10];
+    const LEASE: [u8; 4] = [10, 1, 1, 5];
+    const GUEST: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
-    fn request(target: [u8; 4]) -> [u8; FRAME] {
+    fn packet(operation: [u8; 2], sender: [u8; 4], target: [u8; 4]) -> [u8; FRAME] {
         let mut frame = [0; FRAME];
         frame[0..6].fill(0xff);
-        frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
+        frame[6..12].copy_from_slice(&GUEST.0);
         frame[12..14].copy_from_slice(&ETH_P_ARP);
         frame[14..20].copy_from_slice(&ETHERNET_IPV4);
-        frame[20..22].copy_from_slice(&REQUEST);
-        frame[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
-        frame[28..32].copy_from_slice(&[10, 1, 1, 5]);
+        frame[20..22].copy_from_slice(&operation);
+        frame[22..28].copy_from_slice(&GUEST.0);
+        frame[28..32].copy_from_slice(&sender);
         frame[38..42].copy_from_slice(&target);
         frame
     }
 
     #[test]
-    fn the_server_address_is_at_the_server_mac() {
-        let reply = reply(&request(SERVER)[..], SERVER, MAC).unwrap();
-        assert_eq!(reply[0..6], [2, 0, 0, 0, 0, 9]);
+    fn a_reply_says_where_the_target_is() {
+        let request = Request::read(&packet(REQUEST, LEASE, SERVER)[..]).unwrap();
+        assert!(request.asks_for_another(LEASE));
+        let reply = request.reply(MAC);
+        assert_eq!(reply[0..6], GUEST.0);
         assert_eq!(reply[20..22], REPLY);
         assert_eq!(reply[22..28], MAC.0);
         assert_eq!(reply[28..32], SERVER);
@@ -70,11 +140,30 @@ mod tests {
     }
 
     #[test]
-    fn other_requests_and_replies_are_not_ours() {
-        assert_eq!(reply(&request([10, 1, 1, 1])[..], SERVER, MAC), None);
-        let mut answer = request(SERVER);
-        answer[21] = 2;
-        assert_eq!(reply(&answer[..], SERVER, MAC), None);
-        assert_eq!(reply(&request(SERVER)[..FRAME - 1], SERVER, MAC), None);
+    fn what_asks_for_no_address_is_no_request() {
+        assert_eq!(Request::read(&packet(REPLY, LEASE, SERVER)[..]), None);
+        assert_eq!(Request::read(&packet(REQUEST, LEASE, SERVER)[..FRAME - 1]), None);
+        let mut other = packet(REQUEST, LEASE, SERVER);
+        other[18] = 8;
+        assert_eq!(Request::read(&other[..]), None);
+    }
+
+    #[test]
+    fn probes_and_announcements_are_for_nobody_to_answer() {
+        let asks = |sender, target| Request::read(&packet(REQUEST, sender, target)[..]).unwrap();
+        assert!(!asks([0; 4], LEASE).asks_for_another(LEASE), "a probe");
+        assert!(!asks(LEASE, LEASE).asks_for_another(LEASE), "an announcement");
+        assert!(!asks([10, 9, 9, 9], [10, 9, 9, 9]).asks_for_another(LEASE), "an announcement of a second address");
+        assert!(!asks([10, 9, 9, 9], LEASE).asks_for_another(LEASE), "a guest that looks whether it has the lease");
+        assert!(asks([0; 4], SERVER).asks_for_another(LEASE), "a probe for another");
+    }
+
+    #[test]
+    fn a_claim_of_the_lease_is_one_in_requests_and_in_replies() {
+        for operation in [REQUEST, REPLY] {
+            assert!(claims(&packet(operation, LEASE, SERVER)[..], LEASE));
+            assert!(!claims(&packet(operation, SERVER, LEASE)[..], LEASE));
+        }
+        assert!(!claims(&packet(REPLY, LEASE, SERVER)[..20], LEASE));
     }
 }

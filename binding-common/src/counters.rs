@@ -122,6 +122,10 @@ counted! {
         DhcpUnknownType = "dhcp-unknown-type",
         /// The kernel refused to make room for an answer.
         ReplyFailed = "reply-failed",
+        /// An ARP packet of the network whose sender has the lease's address.
+        ArpConflict = "arp-conflict",
+        /// The kernel refused to let the MACs in a frame be replaced.
+        Unwritable = "unwritable",
     }
 }
 

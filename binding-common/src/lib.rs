@@ -5,13 +5,15 @@
 //! user space.
 //!
 //! The way of a frame through this crate: [`to_network::classify`] or [`to_guest::classify`] says whose it is;
-//! a responder's `parse` and `decide` ([`dhcp`]) or `reply` ([`arp`]) say what becomes of it.
+//! a responder's `parse` and `decide` ([`dhcp`]) or `reply` ([`arp`]) say what becomes of it; [`fixup`] says which MACs
+//! in it are replaced.
 #![no_std]
 
 pub mod arp;
 pub mod checksum;
 pub mod counters;
 pub mod dhcp;
+pub mod fixup;
 pub mod in_memory;
 pub mod mac;
 pub mod packet;

@@ -20,6 +20,21 @@ impl MacAddr {
         self.0[0] & 1 != 0
     }
 
+    /// The octets as one number, the first one the highest: what a map can hold in one access.
+    #[inline(always)]
+    pub fn to_number(self) -> u64 {
+        let mut number = [0; 8];
+        number.split_at_mut(2).1.copy_from_slice(&self.0);
+        u64::from_be_bytes(number)
+    }
+
+    /// The address that [`Self::to_number`] was made of.
+    #[inline(always)]
+    pub const fn from_number(number: u64) -> Self {
+        let [_, _, mac @ ..] = number.to_be_bytes();
+        Self(mac)
+    }
+
     /// The same octets as a locally administered, individual address: U/L set, I/G clear.
     #[must_use]
     pub const fn into_local_individual(mut self) -> Self {
@@ -82,6 +97,7 @@ mod tests {
         let mac: MacAddr = "02:00:5e:10:00:ff".parse().unwrap();
         assert_eq!(mac, MacAddr([2, 0, 0x5e, 0x10, 0, 0xff]));
         assert_eq!(mac.to_string(), "02:00:5e:10:00:ff");
+        assert_eq!(MacAddr::from_number(mac.to_number()), mac);
     }
 
     #[test]

@@ -10,6 +10,10 @@ pub const HEADERS: usize = 42;
 pub const ETH_P_IP: [u8; 2] = [0x08, 0x00];
 /// EtherType of ARP.
 pub const ETH_P_ARP: [u8; 2] = [0x08, 0x06];
+/// EtherType of RARP.
+pub const ETH_P_RARP: [u8; 2] = [0x80, 0x35];
+/// EtherType of IPv6.
+pub const ETH_P_IPV6: [u8; 2] = [0x86, 0xdd];
 /// EtherTypes of VLAN tags that lie in the frame itself (802.1Q and 802.1ad).
 pub const ETH_P_VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 

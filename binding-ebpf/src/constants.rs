@@ -2,7 +2,9 @@
 //! so the verifier takes them for constants and leaves out every branch that they rule out.
 
 use aya_ebpf::Global;
-use binding_common::{MacAddr, dhcp::Server};
+use binding_common::{arp::answers as arp_answers, dhcp::Server};
+
+use crate::guest;
 
 /// Interface index of the pod NIC.
 #[unsafe(no_mangle)]
@@ -22,21 +24,36 @@ pub(crate) static TO_NETWORK_PEER: Global<u32> = Global::new(0);
 /// Whether DHCP is answered, and kept off the network: 0 or 1.
 #[unsafe(no_mangle)]
 pub(crate) static DHCP: Global<u32> = Global::new(0);
-/// Whether the ARP responder answers for the server identifier: 0 or 1.
+/// For what the ARP responder answers: nothing, the addresses of its table, or all; one of [`arp_answers`].
 #[unsafe(no_mangle)]
-pub(crate) static ARP_SERVER: Global<u32> = Global::new(0);
+pub(crate) static ARP: Global<u32> = Global::new(arp_answers::NONE);
 /// The address of the lease, as it is sent.
 #[unsafe(no_mangle)]
 pub(crate) static LEASE_ADDRESS: Global<[u8; 4]> = Global::new([0; 4]);
 /// The server identifier, as it is sent.
 #[unsafe(no_mangle)]
 pub(crate) static SERVER_IDENTIFIER: Global<[u8; 4]> = Global::new([0; 4]);
-/// The guest's MAC.
+/// The MAC that the network knows: that of the pod NIC as the CNI made it.
+#[unsafe(no_mangle)]
+pub(crate) static NETWORK_MAC: Global<[u8; 6]> = Global::new([0; 6]);
+/// The guest's MAC, unless it is learnt.
 #[unsafe(no_mangle)]
 pub(crate) static GUEST_MAC: Global<[u8; 6]> = Global::new([0; 6]);
+/// Whether the guest's MAC is learnt from its first frame: 0 or 1.
+#[unsafe(no_mangle)]
+pub(crate) static LEARN: Global<u32> = Global::new(0);
+/// The MAC for which `ARP` answers where its table has none.
+#[unsafe(no_mangle)]
+pub(crate) static GATEWAY_MAC: Global<[u8; 6]> = Global::new([0; 6]);
+
+/// Whether the guest's MAC may be another than the network knows. If not, no frame to the network is edited.
+#[inline(always)]
+pub(crate) fn guest_may_differ() -> bool {
+    LEARN.load() != 0 || GUEST_MAC.load() != NETWORK_MAC.load()
+}
 
 /// The constants of the DHCP responder.
 #[inline(always)]
 pub(crate) fn server() -> Server {
-    Server { lease: LEASE_ADDRESS.load(), identifier: SERVER_IDENTIFIER.load(), guest: MacAddr(GUEST_MAC.load()) }
+    Server { lease: LEASE_ADDRESS.load(), identifier: SERVER_IDENTIFIER.load(), guest: guest::mac() }
 }

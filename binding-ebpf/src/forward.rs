@@ -1,13 +1,10 @@
-//! Sends a frame on its way. Nothing in it is edited.
+//! Sends a frame on its way, as it is by now.
 
 use core::ptr;
 
 use aya_ebpf::helpers::{bpf_redirect, bpf_redirect_peer};
 
-use crate::{constants, count, frame::Frame};
-
-/// `PACKET_HOST` of `linux/if_packet.h`.
-const PACKET_HOST: u32 = 0;
+use crate::{constants, count, fixup::PACKET_HOST, frame::Frame};
 
 /// To the network: to the host side's ingress in the same call chain where the NIC is a veth with a suitable peer
 /// (`skb_do_redirect`), out of the NIC else.

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use binding_common::{
-    Reason,
+    MacAddr, Reason,
     in_memory::InMemory,
     packet::{HEADERS, Packet},
 };
@@ -110,6 +110,31 @@ impl<'a> Frame<'a> {
             0 => Ok(()),
             _ => Err(Reason::ReplyFailed),
         }
+    }
+
+    /// The kernel's `pkt_type`: who it holds the frame to be for.
+    #[inline(always)]
+    pub(crate) fn packet_type(&self) -> u32 {
+        // SAFETY: the context is the kernel's own.
+        unsafe { (*self.ctx.skb.skb).pkt_type }
+    }
+
+    /// Writes a MAC at an offset of the frame, whose headers cannot be read any more then.
+    #[inline(always)]
+    pub(crate) fn put_mac(&self, at: usize, mac: MacAddr) -> Result<(), Reason> {
+        self.store(at as u32, mac.0.as_ptr(), 6).map_err(|_| Reason::Unwritable)
+    }
+
+    /// Brings the checksum at an offset up to date with octets that it covers. One that is still to be made
+    /// (`CHECKSUM_PARTIAL`) is left alone, it will be made over the new octets.
+    #[inline(always)]
+    pub(crate) fn replace_in_checksum(&self, at: usize, old: MacAddr, new: MacAddr) -> Result<(), Reason> {
+        for word in 0..3 {
+            let [old, new] =
+                [old, new].map(|mac| u64::from(u16::from_ne_bytes([mac.0[2 * word], mac.0[2 * word + 1]])));
+            self.ctx.l4_csum_replace(at, old, new, 2).map_err(|_| Reason::Unwritable)?;
+        }
+        Ok(())
     }
 
     /// Writes octets at an offset of the frame.

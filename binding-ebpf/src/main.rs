@@ -15,9 +15,13 @@ mod constants;
 #[cfg(target_arch = "bpf")]
 mod count;
 #[cfg(target_arch = "bpf")]
+mod fixup;
+#[cfg(target_arch = "bpf")]
 mod forward;
 #[cfg(target_arch = "bpf")]
 mod frame;
+#[cfg(target_arch = "bpf")]
+mod guest;
 #[cfg(target_arch = "bpf")]
 mod responders;
 
@@ -30,7 +34,7 @@ mod programs {
     };
     use binding_common::{Reason, packet::too_big, to_guest, to_network};
 
-    use crate::{constants, count, forward, frame::Frame, responders};
+    use crate::{constants, count, fixup, forward, frame::Frame, guest, responders};
 
     /// From the guest: answered here, or sent to the network.
     #[classifier]
@@ -66,6 +70,7 @@ mod programs {
     #[inline(always)]
     fn from_guest(ctx: &TcContext) -> Result<i32, Reason> {
         let frame = Frame::read(ctx)?;
+        guest::learn(&frame);
         if constants::DHCP.load() != 0 && frame.untagged() {
             let answer = match to_network::classify(&frame) {
                 to_network::Class::Plain => None,
@@ -80,6 +85,7 @@ mod programs {
         if too_big(&frame, frame.len(), frame.gso_size(), constants::MTU.load()) {
             return Err(Reason::TooBig);
         }
+        fixup::to_network(&frame)?;
         Ok(forward::to_network(&frame))
     }
 
@@ -87,11 +93,12 @@ mod programs {
     fn from_network(ctx: &TcContext) -> Result<i32, Reason> {
         let frame = Frame::read(ctx)?;
         if constants::DHCP.load() != 0 && frame.untagged() {
-            to_guest::classify(&frame)?;
+            to_guest::classify(&frame, constants::LEASE_ADDRESS.load())?;
         }
         if too_big(&frame, frame.len(), frame.gso_size(), constants::TAP_MTU.load()) {
             return Err(Reason::TooBig);
         }
+        fixup::to_guest(&frame)?;
         Ok(forward::to_guest(&frame))
     }
 }

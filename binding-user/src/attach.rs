@@ -140,9 +140,14 @@ async fn prepare_tap(journal: &Journal, ifindex: u32, netlink: &Netlink, netns: 
 }
 
 fn hang_programs(journal: &Journal, tap: u32, netns: &Netns, pins: &Pins) -> Result<()> {
-    let replies = journal.lease.as_ref().map(Replies::new).transpose()?;
-    let mut programs = Programs::load(&constants(journal, tap), replies.as_ref())?;
-    pins.pin_maps(programs.ebpf())?;
+    pins.make()?;
+    let mut programs = load_programs(journal, tap, pins)?;
     let kind: HookKind = journal.wire.hook;
     netns.run(|| journal.hooks.iter().try_for_each(|hook| hook.attach(kind, &mut programs, pins)))
+}
+
+/// Loads the programs that a journal asks for.
+pub(crate) fn load_programs(journal: &Journal, tap: u32, pins: &Pins) -> Result<Programs> {
+    let replies = journal.lease.as_ref().map(Replies::new).transpose()?;
+    Programs::load(&constants(journal, tap), replies.as_ref(), Some(pins))
 }

@@ -1,14 +1,15 @@
 //! The command line.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    lease::LeaseOptions,
+    Error,
+    guest_mac::GuestMac,
+    lease::{LeaseOptions, PrivateOption, Setting, file, options::NONE, values},
     netns::NetnsSpec,
     request::{AttachRequest, DhcpMode, TapOwner},
-    resolv::is_domain,
     wire::{HookChoice, MacMode, ToNetwork},
 };
 
@@ -33,7 +34,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print the lease and the NIC facts that attach would use; change nothing.
-    Discover(Discover),
+    Discover(Box<Discover>),
     /// Make a binding: join the pod NIC to the tap, and answer the guest's DHCP.
     Attach(Box<Attach>),
     /// Remove a binding and give the pod NIC back what it had.
@@ -79,40 +80,71 @@ pub struct Discover {
     pub output: Output,
 }
 
-/// What the guest is told otherwise than discovered.
+/// What the guest is told otherwise than discovered. The word "none" in place of a value takes an option away.
 #[derive(Debug, Args)]
 pub struct LeaseArgs {
     /// MTU of the guest, and of a tap that attach makes [default: the pod NIC's].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(68..=65535))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(mtus()))]
     pub mtu: Option<u32>,
-    /// DNS servers, in place of the ones of resolv.conf.
-    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = parse_server)]
-    pub dns: Vec<Ipv4Addr>,
-    /// Search domains, in place of the ones of resolv.conf.
-    #[arg(long, value_name = "DOMAIN", value_delimiter = ',', value_parser = parse_domain)]
-    pub search: Vec<String>,
-    /// Host name of the guest.
-    #[arg(long, value_name = "NAME", value_parser = parse_domain)]
-    pub hostname: Option<String>,
+    /// DNS servers, in place of the ones of resolv.conf, or "none".
+    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = or_none(values::server))]
+    pub dns: Vec<Setting<Ipv4Addr>>,
+    /// Search domains, in place of the ones of resolv.conf, or "none".
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',', value_parser = or_none(values::domain))]
+    pub search: Vec<Setting<String>>,
+    /// Host name of the guest, or "none".
+    #[arg(long, value_name = "NAME", value_parser = or_none(values::host_name))]
+    pub hostname: Option<Setting<String>>,
     /// The pod's resolv.conf [default: found by the namespace].
     #[arg(long, value_name = "PATH")]
     pub resolv_conf: Option<PathBuf>,
     /// Lease time in seconds, or "infinite" [default: 86400].
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
     pub lease_time: Option<u32>,
+    /// NTP servers, or "none".
+    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = or_none(values::server))]
+    pub ntp_servers: Vec<Setting<Ipv4Addr>>,
+    /// TFTP server that the guest boots from (option 66; an address is also the "next server"), or "none".
+    #[arg(long, value_name = "NAME|IP", value_parser = or_none(values::boot_server))]
+    pub tftp_server_name: Option<Setting<String>>,
+    /// File that the guest boots (option 67), or "none".
+    #[arg(long, value_name = "NAME", value_parser = or_none(values::boot_file))]
+    pub boot_file_name: Option<Setting<String>>,
+    /// TFTP servers of IP phones and the like (option 150), or "none".
+    #[arg(long, value_name = "IP", value_delimiter = ',', value_parser = or_none(values::server))]
+    pub tftp_servers: Vec<Setting<Ipv4Addr>>,
+    /// An option of this site, 224 to 254, with its value as text, or "none".
+    #[arg(long, value_name = "CODE=VALUE", value_parser = or_none(private_option))]
+    pub private_option: Vec<Setting<PrivateOption>>,
+    /// TOML file with these options; a flag goes before the same key of it.
+    #[arg(long, value_name = "PATH")]
+    pub lease_file: Option<PathBuf>,
 }
 
 impl LeaseArgs {
-    /// The same, for the library.
-    pub fn options(&self) -> LeaseOptions {
-        LeaseOptions {
-            dns: self.dns.clone(),
-            search: self.search.clone(),
-            hostname: self.hostname.clone(),
+    /// The same, for the library: flags over the file.
+    pub fn options(&self) -> crate::Result<LeaseOptions> {
+        let flags = LeaseOptions {
+            dns: list("dns", &self.dns, values::servers)?,
+            search: list("search", &self.search, values::domains)?,
+            hostname: self.hostname.clone().unwrap_or_default(),
             seconds: self.lease_time,
             mtu: self.mtu,
+            ntp_servers: list("ntp-servers", &self.ntp_servers, values::servers)?,
+            tftp_server_name: self.tftp_server_name.clone().unwrap_or_default(),
+            boot_file_name: self.boot_file_name.clone().unwrap_or_default(),
+            tftp_servers: list("tftp-servers", &self.tftp_servers, values::servers)?,
+            private_options: list("private-option", &self.private_option, values::private_options)?,
+        };
+        match &self.lease_file {
+            None => Ok(flags),
+            Some(path) => Ok(flags.merged_over(&file::read(path)?)),
         }
     }
+}
+
+fn mtus() -> RangeInclusive<i64> {
+    i64::from(*values::MTU.start())..=i64::from(*values::MTU.end())
 }
 
 /// Everything that attach can be told.
@@ -136,6 +168,9 @@ pub struct Attach {
     /// Whether the guest takes the pod NIC's MAC, or the NIC keeps it and is silenced.
     #[arg(long, value_enum, default_value_t)]
     pub mac_mode: MacMode,
+    /// The guest's MAC: the pod NIC's, the one that it shows first, or this one. The network sees the pod NIC's always.
+    #[arg(long, default_value_t, value_name = "nic|learn|MAC")]
+    pub guest_mac: GuestMac,
     /// How frames of the guest leave the pod.
     #[arg(long, value_enum, default_value_t)]
     pub to_network: ToNetwork,
@@ -145,6 +180,9 @@ pub struct Attach {
     /// Whether the guest's DHCP is answered here; auto: if the pod NIC has an IPv4 address.
     #[arg(long, value_enum, default_value_t)]
     pub dhcp: DhcpMode,
+    /// Answer every ARP request of the guest with the gateway's MAC.
+    #[arg(long)]
+    pub arp_reply_all: bool,
     /// Owner of a tap that attach makes.
     #[arg(long, value_name = "UID[:GID]")]
     pub tap_owner: Option<TapOwner>,
@@ -167,24 +205,26 @@ pub struct Attach {
 
 impl Attach {
     /// The same, for the library.
-    pub fn request(&self) -> AttachRequest {
-        AttachRequest {
+    pub fn request(&self) -> crate::Result<AttachRequest> {
+        Ok(AttachRequest {
             netns: self.netns.clone(),
             node_netns: self.node_netns.clone(),
             nic: self.nic.clone(),
             tap: self.tap.clone(),
             name: self.name.clone(),
             mac_mode: self.mac_mode,
+            guest_mac: self.guest_mac,
             to_network: self.to_network,
             hook: self.hook,
             dhcp: self.dhcp,
-            lease: self.lease.options(),
+            arp_reply_all: self.arp_reply_all,
+            lease: self.lease.options()?,
             resolv_conf: self.lease.resolv_conf.clone(),
             tap_owner: self.tap_owner,
             queues: self.queues,
             force: self.force,
             mount_bpffs: self.mount_bpffs,
-        }
+        })
     }
 }
 
@@ -210,30 +250,43 @@ impl Existing {
     }
 }
 
-/// A DNS server that a guest can ask: its own loopback is not ours to name.
-fn parse_server(text: &str) -> Result<Ipv4Addr, String> {
-    let address: Ipv4Addr = text.parse().map_err(|_| "not an IPv4 address".to_owned())?;
-    if address.is_unspecified() || address.is_loopback() || address.is_broadcast() || address.is_multicast() {
-        return Err("not the address of a host that the guest can reach".to_owned());
-    }
-    Ok(address)
+/// A parser that also takes the word that takes an option away.
+fn or_none<T: 'static>(
+    parse: fn(&str) -> Result<T, String>,
+) -> impl Fn(&str) -> Result<Setting<T>, String> + Clone + Send + Sync {
+    move |text| if text == NONE { Ok(Setting::Cleared) } else { parse(text).map(Setting::Given) }
 }
 
-/// A name for option 12, 15 or 119. Scripts of DHCP clients take it into their hands, so it must be one.
-fn parse_domain(text: &str) -> Result<String, String> {
-    if is_domain(text) { Ok(text.to_owned()) } else { Err("not a name of letters, digits, dashes and dots".to_owned()) }
+fn private_option(text: &str) -> Result<PrivateOption, String> {
+    let (code, value) = text.split_once('=').ok_or_else(|| "not CODE=VALUE".to_owned())?;
+    values::private_option(code, value)
 }
 
-fn parse_seconds(text: &str) -> Result<u32, String> {
-    if text == "infinite" {
-        return Ok(crate::lease::INFINITE_SECONDS);
+/// The values of a flag that makes a list, as one.
+fn list<T: Clone>(
+    flag: &str,
+    given: &[Setting<T>],
+    check: fn(Vec<T>) -> Result<Vec<T>, String>,
+) -> crate::Result<Setting<Vec<T>>> {
+    let wrong = |why: String| Error::new(format!("use --{flag}"), why);
+    let mut items = Vec::new();
+    for setting in given {
+        match setting {
+            Setting::Given(item) => items.push(item.clone()),
+            _ if given.len() > 1 => {
+                let why = format!("\"{NONE}\" stands beside other values");
+                return Err(
+                    wrong(why).with_hint(format!("--{flag} {NONE} takes the option away; leave it or them out"))
+                );
+            }
+            _ => return Ok(Setting::Cleared),
+        }
     }
-    match text.parse() {
-        // Clients take no shorter lease seriously, and 0 for the end of it.
-        Ok(seconds) if seconds >= 30 => Ok(seconds),
-        Ok(_) => Err("a lease lasts at least 30 seconds".to_owned()),
-        Err(_) => Err("not a number of seconds, nor \"infinite\"".to_owned()),
+    if items.is_empty() {
+        return Ok(Setting::AsIs);
     }
+    let hint = "give each value once; --lease-file takes no part in a list that a flag gives";
+    check(items).map(Setting::Given).map_err(|why| wrong(why).with_hint(hint))
 }
 
 #[cfg(test)]
@@ -263,13 +316,5 @@ mod tests {
             let Command::Show(existing) = Cli::parse_from(arguments).command else { panic!("not show") };
             assert_eq!(existing.name(), "a");
         }
-    }
-
-    #[test]
-    fn a_lease_time_is_a_number_of_seconds_or_infinite() {
-        assert_eq!(parse_seconds("infinite"), Ok(u32::MAX));
-        assert_eq!(parse_seconds("3600"), Ok(3600));
-        assert!(parse_seconds("0").is_err());
-        assert!(parse_seconds("1h").is_err());
     }
 }

@@ -36,6 +36,8 @@ const SIADDR: usize = 20;
 /// Offset and octets of `file`, the last of which is always zero.
 const FILE: usize = 108;
 const FILE_OCTETS: usize = 128;
+/// Octets of a client identifier, which goes back to the client: IAID and a DUID of a UUID (RFC 4361, RFC 6355).
+const CLIENT_ID: usize = 2 + 1 + 4 + 18;
 const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
 
 /// iPXE's encapsulated options, and in them "do not wait for the offers of a `ProxyDHCP` server": there is none.
@@ -53,8 +55,12 @@ pub struct Replies {
     pub templates: [Template; Reply::COUNT as usize],
     /// What follows them.
     pub options: Box<Options>,
-    /// Codes of the options that find no room in 576 octets.
+    /// Codes of the options that only some clients get: they find no room behind the others in [`Self::usual`] octets.
     pub left_out: Vec<u8>,
+    /// Codes of the options that no client gets: they are too long for any reply.
+    pub too_long: Vec<u8>,
+    /// Octets of the datagram that every client takes, and the link carries.
+    pub usual: u32,
 }
 
 impl Replies {
@@ -73,9 +79,28 @@ impl Replies {
             template(lease, Ipv4Addr::UNSPECIFIED, &inform)?,
             template(lease, address, &rapid)?,
         ];
-        let options = options(lease)?;
-        let left_out = left_out(&options, &templates[Reply::Offer as usize]);
-        Ok(Self { templates, options, left_out })
+        let (options, not_stored) = options(lease)?;
+        // The longest one: what fits into it fits into all.
+        let room = Room::of(&options, &templates[Reply::RapidCommit as usize]);
+        let (mut too_long, left_out) = room.misfits(&options);
+        too_long.extend(not_stored);
+        Ok(Self { templates, options, left_out, too_long, usual: room.usual })
+    }
+
+    /// What the guest may not get of its lease, each as one line for the operator.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.left_out.is_empty() {
+            warnings.push(format!(
+                "no room for the options {:?} in DHCP replies of {} octets: only clients that take more, or ask for \
+                 them first, get them",
+                self.left_out, self.usual
+            ));
+        }
+        if !self.too_long.is_empty() {
+            warnings.push(format!("no DHCP reply has room for the options {:?}: no client gets them", self.too_long));
+        }
+        warnings
     }
 }
 
@@ -130,22 +155,19 @@ fn nak_reason() -> DhcpOption {
     DhcpOption::Message("this address is not yours here".to_owned())
 }
 
-/// What a client gets where there is room, the most important first.
-fn options(lease: &Lease) -> Result<Box<Options>> {
+/// What a client gets where there is room, the most important first; and the codes of what cannot even be stored.
+fn options(lease: &Lease) -> Result<(Box<Options>, Vec<u8>)> {
     let mut options = Box::new(Options::EMPTY);
+    let mut not_stored = Vec::new();
     options.limit = lease.mtu.min(MAX_DATAGRAM);
     for (when, option) in optional(lease)? {
         let encoded = encode(&option)?;
         let code = encoded.first().copied().unwrap_or_default();
         if !options.add(code, when, &encoded) {
-            return Err(Error::new(
-                "lay out the DHCP replies",
-                format!("option {code} of {} octets is too much for them", encoded.len()),
-            )
-            .with_hint("give the guest fewer search domains or private options"));
+            not_stored.push(code);
         }
     }
-    Ok(options)
+    Ok((options, not_stored))
 }
 
 fn optional(lease: &Lease) -> Result<Vec<(When, DhcpOption)>> {
@@ -169,12 +191,13 @@ fn optional(lease: &Lease) -> Result<Vec<(When, DhcpOption)>> {
     if !lease.search.is_empty() {
         always.push(DhcpOption::DomainSearch(domains(&lease.search)?));
     }
-    let mut options: Vec<_> = always.into_iter().map(|option| (When::Always, option)).collect();
+    // Those on request first: only then is there always place for them in the store.
+    let mut options = vec![(When::Requested, unknown(IPXE, IPXE_NO_PXEDHCP.to_vec()))];
     if lease.needs_classless_routes() {
         let value = value_of(&encode(&DhcpOption::ClasslessStaticRoute(classless(lease)))?);
         options.push((When::RequestedInPlaceOf121, unknown(MICROSOFT_CLASSLESS_ROUTES, value)));
     }
-    options.push((When::Requested, unknown(IPXE, IPXE_NO_PXEDHCP.to_vec())));
+    options.extend(always.into_iter().map(|option| (When::Always, option)));
     Ok(options)
 }
 
@@ -241,194 +264,43 @@ fn put_boot(lease: &Lease, message: &mut BytesMut) {
     }
 }
 
-/// Codes of the options that a client does not get which takes no more than every client does.
-fn left_out(options: &Options, template: &Template) -> Vec<u8> {
-    let end = ETHERNET + options.limit.min(MIN_DATAGRAM.into()) as usize - 1;
-    let mut at = template.len as usize;
-    let mut codes = Vec::new();
-    for entry in options.entries.iter().take(usize::try_from(options.count).unwrap_or(0)) {
-        if entry.when != When::Always as u8 {
-            continue;
-        }
-        let len = usize::from(entry.len);
-        if at + len > end {
-            codes.push(entry.code);
-        } else {
-            at += len;
-        }
+/// What there is room for behind a template, in octets of the frame.
+struct Room {
+    start: usize,
+    /// End of the longest reply there can be.
+    longest: usize,
+    /// Octets of the datagram that every client takes.
+    usual: u32,
+}
+
+impl Room {
+    fn of(options: &Options, template: &Template) -> Self {
+        let usual = options.limit.min(MIN_DATAGRAM.into());
+        Self { start: template.len as usize, longest: ETHERNET + options.limit as usize - 1, usual }
     }
-    codes
+
+    /// Codes of the options that fit into no reply, and of those that a client does not get which takes no more than
+    /// every client does, asks for nothing in particular, and has the longest identifier that is usual.
+    fn misfits(&self, options: &Options) -> (Vec<u8>, Vec<u8>) {
+        let end = ETHERNET + self.usual as usize - 1 - CLIENT_ID;
+        let mut at = self.start;
+        let (mut never, mut left_out) = (Vec::new(), Vec::new());
+        let entries = options.entries.iter().take(usize::try_from(options.count).unwrap_or(0));
+        for entry in entries.filter(|entry| entry.when == When::Always as u8) {
+            let len = usize::from(entry.len);
+            if self.start + len > self.longest {
+                never.push(entry.code);
+            } else if at + len > end {
+                left_out.push(entry.code);
+            } else {
+                at += len;
+            }
+        }
+        (never, left_out)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use dhcproto::{
-        Decodable as _, Decoder,
-        v4::{Message, OptionCode},
-    };
-
-    use binding_common::dhcp::{Destination, Exchange, Request};
-
-    use super::*;
-    use crate::lease::{PrivateOption, tests::lease};
-
-    /// The message of a reply to a client that takes no more than every client does, as somebody else's decoder reads it.
-    fn decode(replies: &Replies, reply: Reply) -> (Message, Vec<u8>) {
-        decode_for(replies, reply, &Request::default())
-    }
-
-    fn decode_for(replies: &Replies, reply: Reply, request: &Request) -> (Message, Vec<u8>) {
-        let mut exchange = Exchange::default();
-        exchange.request = *request;
-        exchange.answer(reply, Destination::default());
-        let frame = replies.templates[reply as usize].render(&replies.options, &mut exchange).unwrap();
-        let bytes = &frame[42..exchange.progress.frame_len()];
-        (Message::decode(&mut Decoder::new(bytes)).unwrap(), bytes.to_vec())
-    }
-
-    /// The codes of the options, in their order.
-    fn codes(bytes: &[u8]) -> Vec<u8> {
-        let mut codes = Vec::new();
-        let mut rest = &bytes[240..];
-        while let [code, len, ..] = rest
-            && *code != 255
-        {
-            codes.push(*code);
-            rest = &rest[2 + usize::from(*len)..];
-        }
-        codes
-    }
-
-    fn full() -> Lease {
-        let routes = [("0.0.0.0/0", "169.254.1.1"), ("169.254.1.1/32", "")];
-        let search = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"];
-        Lease {
-            dns: vec![Ipv4Addr::new(10, 96, 0, 10)],
-            search: search.map(str::to_owned).to_vec(),
-            hostname: Some("vm".to_owned()),
-            ..lease("192.168.1.10/32", &routes)
-        }
-    }
-
-    #[test]
-    fn an_offer_tells_all_of_the_lease() {
-        let replies = Replies::new(&full()).unwrap();
-        let (offer, bytes) = decode(&replies, Reply::Offer);
-        let option = |code| offer.opts().get(code).cloned();
-        assert_eq!(offer.yiaddr(), Ipv4Addr::new(192, 168, 1, 10));
-        assert_eq!(option(OptionCode::SubnetMask), Some(DhcpOption::SubnetMask(Ipv4Addr::BROADCAST)));
-        assert_eq!(option(OptionCode::Renewal), Some(DhcpOption::Renewal(43_200)));
-        assert_eq!(option(OptionCode::Rebinding), Some(DhcpOption::Rebinding(75_600)));
-        assert_eq!(option(OptionCode::InterfaceMtu), Some(DhcpOption::InterfaceMtu(1500)));
-        assert_eq!(option(OptionCode::Hostname), Some(DhcpOption::Hostname("vm".to_owned())));
-        let domain = DhcpOption::DomainName("default.svc.cluster.local".to_owned());
-        assert_eq!(option(OptionCode::DomainName), Some(domain), "the longest");
-        let Some(DhcpOption::DomainSearch(names)) = option(OptionCode::DomainSearch) else { panic!("no option 119") };
-        assert_eq!(names.len(), 3);
-        // KubeVirt has these bytes for Calico, too.
-        let routes = [121, 14, 32, 169, 254, 1, 1, 0, 0, 0, 0, 0, 169, 254, 1, 1];
-        assert!(bytes.windows(routes.len()).any(|window| window == routes), "{bytes:?}");
-        assert_eq!(replies.left_out, Vec::<u8>::new());
-    }
-
-    #[test]
-    fn the_mandatory_options_come_first_and_the_others_by_importance() {
-        let (_, bytes) = decode(&Replies::new(&booting()).unwrap(), Reply::Ack);
-        assert_eq!(codes(&bytes), [53, 54, 51, 58, 59, 1, 3, 121, 6, 26, 15, 66, 67, 150, 240, 42, 12, 119]);
-        let (_, bytes) = decode(&Replies::new(&booting()).unwrap(), Reply::RapidCommit);
-        assert_eq!(codes(&bytes)[..10], [53, 54, 51, 58, 59, 1, 3, 121, 6, 80]);
-    }
-
-    /// A lease with everything.
-    fn booting() -> Lease {
-        Lease {
-            ntp_servers: vec![Ipv4Addr::new(10, 96, 0, 11)],
-            tftp_server_name: Some("10.96.0.12".to_owned()),
-            boot_file_name: Some("boot.ipxe".to_owned()),
-            tftp_servers: vec![Ipv4Addr::new(10, 96, 0, 12), Ipv4Addr::new(10, 96, 0, 13)],
-            private_options: vec![PrivateOption { option: 240, value: "private".to_owned() }],
-            ..full()
-        }
-    }
-
-    #[test]
-    fn the_boot_server_and_file_are_also_in_the_fields_that_old_firmware_reads() {
-        let (offer, bytes) = decode(&Replies::new(&booting()).unwrap(), Reply::Offer);
-        assert_eq!(offer.siaddr(), Ipv4Addr::new(10, 96, 0, 12));
-        assert_eq!(bytes[108..118], *b"boot.ipxe\0");
-        assert!(bytes.windows(10).any(|window| window == [150, 8, 10, 96, 0, 12, 10, 96, 0, 13]));
-        let named = Lease {
-            tftp_server_name: Some("tftp.example".to_owned()),
-            boot_file_name: Some("x".repeat(128)),
-            ..booting()
-        };
-        let (offer, bytes) = decode(&Replies::new(&named).unwrap(), Reply::Offer);
-        assert_eq!(offer.siaddr(), Ipv4Addr::UNSPECIFIED);
-        assert_eq!(bytes[108..236], [0; 128]);
-        let (nak, _) = decode(&Replies::new(&booting()).unwrap(), Reply::Nak);
-        assert_eq!((nak.siaddr(), nak.fname()), (Ipv4Addr::UNSPECIFIED, None));
-    }
-
-    #[test]
-    fn option_249_repeats_option_121_and_175_speaks_to_ipxe_for_those_who_ask() {
-        let mut request = Request { max_size: 1500, ..Request::default() };
-        request.parameters[..2].copy_from_slice(&[249, 175]);
-        request.parameters_len.set(2);
-        let (_, bytes) = decode_for(&Replies::new(&booting()).unwrap(), Reply::Offer, &request);
-        let routes = [249, 14, 32, 169, 254, 1, 1, 0, 0, 0, 0, 0, 169, 254, 1, 1, 175, 3, 176, 1, 1];
-        assert!(bytes.windows(routes.len()).any(|window| window == routes), "{bytes:?}");
-    }
-
-    #[test]
-    fn an_mtu_below_the_shortest_reply_is_refused() {
-        assert!(Replies::new(&Lease { mtu: 328, ..lease("10.244.1.5/24", &[]) }).is_ok());
-        let error = Replies::new(&Lease { mtu: 327, ..full() }).err().unwrap();
-        assert!(error.hint().unwrap().contains("328"));
-    }
-
-    #[test]
-    fn a_nak_gives_nothing_and_says_why() {
-        let (nak, bytes) = decode(&Replies::new(&full()).unwrap(), Reply::Nak);
-        assert_eq!(nak.yiaddr(), Ipv4Addr::UNSPECIFIED);
-        let codes: Vec<u8> = nak.opts().iter().map(|(code, _)| (*code).into()).filter(|code| *code != 255).collect();
-        assert_eq!(codes, [53, 54, 56]);
-        assert_eq!(bytes.len(), 300);
-    }
-
-    #[test]
-    fn an_inform_has_no_times_and_an_infinite_lease_no_renewal() {
-        let (inform, _) = decode(&Replies::new(&full()).unwrap(), Reply::Inform);
-        for code in [OptionCode::AddressLeaseTime, OptionCode::Renewal, OptionCode::Rebinding] {
-            assert_eq!(inform.opts().get(code), None);
-        }
-        let infinite = Lease { seconds: INFINITE_SECONDS, ..full() };
-        let (ack, _) = decode(&Replies::new(&infinite).unwrap(), Reply::Ack);
-        assert_eq!(ack.opts().get(OptionCode::AddressLeaseTime), Some(&DhcpOption::AddressLeaseTime(u32::MAX)));
-        assert_eq!(ack.opts().get(OptionCode::Renewal), None);
-    }
-
-    #[test]
-    fn a_long_search_list_is_split_and_left_to_clients_that_take_it() {
-        let search: Vec<_> = (0..12).map(|n| format!("a-rather-long-name-{n}.of-its-own-domain-{n}")).collect();
-        let replies = Replies::new(&Lease { search: search.clone(), ..full() }).unwrap();
-        assert_eq!(replies.left_out, [119]);
-        let (_, bytes) = decode(&replies, Reply::Offer);
-        assert!(bytes.len() <= 576 - 28);
-        assert!(!codes(&bytes).contains(&119));
-        let (offer, bytes) = decode_for(&replies, Reply::Offer, &Request { max_size: 1500, ..Request::default() });
-        assert_eq!(codes(&bytes)[codes(&bytes).len() - 2..], [119, 119], "in parts of 255 octets");
-        let Some(DhcpOption::DomainSearch(names)) = offer.opts().get(OptionCode::DomainSearch) else {
-            panic!("no 119")
-        };
-        assert_eq!(names.len(), search.len());
-    }
-
-    #[test]
-    fn a_lease_whose_mandatory_options_do_not_fit_is_refused() {
-        let routes: Vec<_> = (0..60).map(|n| format!("10.{n}.0.0/16")).collect();
-        let routes: Vec<_> = routes.iter().map(|dst| (dst.as_str(), "10.244.1.1")).collect();
-        let error = Replies::new(&lease("10.244.1.5/24", &routes)).err().unwrap();
-        assert!(error.to_string().contains("option 121"), "{error}");
-        assert!(error.hint().is_some());
-    }
-}
+mod kubevirt;
+#[cfg(test)]
+mod tests;

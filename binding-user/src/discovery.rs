@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::{
     cli::Discover,
+    dhcp::Replies,
     discover::discover,
     error::Result,
     facts::Facts,
@@ -33,9 +34,15 @@ impl Discovery {
         let netns = Netns::open(&arguments.netns)?;
         let resolv_conf = arguments.lease.resolv_conf.as_deref();
         let mut facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
-        let lease = Lease::from_facts(&facts, &arguments.lease.options().for_pod(&arguments.netns))?;
-        let warnings = lease.as_ref().map(|lease| lease::warnings(&facts, lease));
-        facts.warnings.extend(warnings.into_iter().flatten());
+        let lease = Lease::from_facts(&facts, &arguments.lease.options()?.for_pod(&arguments.netns))?;
+        if let Some(lease) = &lease {
+            let warnings = lease::warnings(&facts, lease);
+            facts.warnings.extend(warnings);
+            facts.warnings.extend(match Replies::new(lease) {
+                Ok(replies) => replies.warnings(),
+                Err(error) => vec![format!("attach would refuse this: {error}")],
+            });
+        }
         facts.warnings.extend(refused_by_attach(&netns, &facts.nic).await?);
         Ok(Self { version: 1, lease, facts })
     }

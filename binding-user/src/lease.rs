@@ -5,18 +5,22 @@
 //! the prefix would ask for its neighbours by ARP, and nobody would answer. There the guest gets a /32 and learns each
 //! route by option 121 (RFC 3442), the way to the gateway included.
 
+pub mod file;
+pub mod options;
+pub mod values;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use binding_common::{MacAddr, dhcp::LINK_LOCAL_SERVER};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
+pub use options::{LeaseOptions, Setting};
+
 use crate::{
     error::{Error, Result},
     facts::{Facts, Route, RouteKind, Scope},
-    netns::NetnsSpec,
-    podfile,
-    resolv::is_domain,
+    neighbours::{self, LeaseNeighbour},
 };
 
 /// Seconds that a lease is valid unless `--lease-time` says otherwise.
@@ -45,6 +49,9 @@ pub struct Lease {
     pub mtu: u32,
     /// Host name (option 12).
     pub hostname: Option<String>,
+    /// What the ARP responder answers for the guest, beside a server identifier that is nobody's address.
+    #[serde(default)]
+    pub neighbours: Vec<LeaseNeighbour>,
     /// Server identifier (option 54).
     pub server_id: Ipv4Addr,
     /// Lease time (option 51); [`INFINITE_SECONDS`] never ends.
@@ -84,56 +91,13 @@ pub struct LeaseRoute {
     pub via: Option<Ipv4Addr>,
 }
 
-/// What the operator wants otherwise than discovered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseOptions {
-    /// DNS servers in place of the ones of resolv.conf.
-    pub dns: Vec<Ipv4Addr>,
-    /// Search domains in place of the ones of resolv.conf.
-    pub search: Vec<String>,
-    /// The guest's host name.
-    pub hostname: Option<String>,
-    /// Lease time in seconds.
-    pub seconds: Option<u32>,
-    /// MTU in place of the NIC's.
-    pub mtu: Option<u32>,
-}
-
-impl LeaseOptions {
-    /// Refuses an MTU that the NIC does not carry, in octets.
-    pub fn check_mtu(&self, nic: u32) -> Result<()> {
-        match self.mtu {
-            Some(mtu) if mtu > nic => {
-                Err(Error::new("set the guest's MTU", format!("{mtu} is over the pod NIC's {nic}"))
-                    .with_hint(format!("choose --mtu {nic} or less")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The same with the pod's host name, where the operator gave none and the pod's can be told from the node's: the
-    /// namespace of a network has no name of its own, the file of a process has.
-    #[must_use]
-    pub fn for_pod(&self, netns: &NetnsSpec) -> Self {
-        let of_process = || match netns {
-            NetnsSpec::Pid(pid) => podfile::read(*pid, "etc/hostname"),
-            _ => None,
-        };
-        let first_line =
-            |text: Vec<u8>| String::from_utf8(text).ok()?.lines().next().map(|line| line.trim().to_owned());
-        let of_process = || of_process().and_then(first_line).filter(|name| is_domain(name));
-        Self { hostname: self.hostname.clone().or_else(of_process), ..self.clone() }
-    }
-}
-
 impl Lease {
     /// The lease that follows from the facts; `None` when the NIC has no IPv4 address.
     pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
         let Some(address) = global_addresses(facts).next() else { return Ok(None) };
+        options.check_mtu(facts.nic.mtu)?;
         if let Some(why) = &facts.lost_default {
-            let error =
-                Error::new(format!("make a lease from {}", facts.nic.name), format!("{why}, and DHCP cannot say that"));
-            return Err(error.with_hint("give the pod a default route by one next hop in the table main; or attach with --dhcp off, and configure the guest by hand"));
+            return Err(without_network(&facts.nic.name, why));
         }
         let connected = LeaseRoute { dst: address.trunc(), via: None };
         // The guest has one address, so the networks of the others are not on its link.
@@ -152,12 +116,13 @@ impl Lease {
             address: if on_link { address } else { host(address.addr()) },
             gateway,
             routes: Vec::new(),
-            dns: if options.dns.is_empty() { facts.resolv.nameservers.clone() } else { options.dns.clone() },
-            search: if options.search.is_empty() { facts.resolv.search.clone() } else { options.search.clone() },
-            mtu: mtu(facts, options)?,
-            hostname: options.hostname.clone(),
+            dns: facts.resolv.nameservers.clone(),
+            search: facts.resolv.search.clone(),
+            mtu: mtu(facts),
+            hostname: None,
+            neighbours: neighbours::permanent(facts, address.addr()),
             server_id,
-            seconds: options.seconds.unwrap_or(DEFAULT_SECONDS),
+            seconds: DEFAULT_SECONDS,
             ntp_servers: Vec::new(),
             tftp_server_name: None,
             boot_file_name: None,
@@ -165,6 +130,7 @@ impl Lease {
             private_options: Vec::new(),
         };
         lease.routes = lease.order_routes(&routes, connected);
+        options.apply(&mut lease);
         Ok(Some(lease))
     }
 
@@ -220,15 +186,16 @@ fn global_addresses(facts: &Facts) -> impl Iterator<Item = Ipv4Net> {
 pub fn warnings(facts: &Facts, lease: &Lease) -> Vec<String> {
     let others = global_addresses(facts).skip(1);
     let mut warnings: Vec<_> = others.map(|other| format!("the guest is not given the address {other}")).collect();
-    let gateway = lease.gateway.map(IpAddr::V4);
-    if facts.neighbours.iter().any(|neighbour| Some(neighbour.address) == gateway) {
-        warnings.push(
-            "the gateway is a permanent neighbour of the pod: if it answers no ARP, the guest does not reach it"
-                .to_owned(),
-        );
-    }
     warnings.extend(facts.routes.iter().flat_map(|route| beyond_dhcp(route, lease)));
     warnings
+}
+
+/// Why there is no lease where DHCP cannot say the pod's only default route.
+fn without_network(nic: &str, why: &str) -> Error {
+    Error::new(format!("make a lease from {nic}"), format!("{why}, and DHCP cannot say that")).with_hint(
+        "give the pod a default route by one next hop in the table main; or attach with --dhcp off, and configure the \
+         guest by hand",
+    )
 }
 
 /// What of a route that the guest is told of it is not told.
@@ -265,12 +232,11 @@ fn ipv4_unicast(route: &Route) -> Option<LeaseRoute> {
 }
 
 /// The NIC's MTU, or that of the default route where it is smaller: DHCP knows no MTU of a route.
-fn mtu(facts: &Facts, options: &LeaseOptions) -> Result<u32> {
+fn mtu(facts: &Facts) -> u32 {
     let nic = facts.nic.mtu;
     let default = Ipv4Net::default();
     let route = facts.routes.iter().filter(|route| route.dst == IpNet::V4(default)).filter_map(|route| route.mtu).min();
-    options.check_mtu(nic)?;
-    Ok(options.mtu.unwrap_or_else(|| route.map_or(nic, |mtu| mtu.min(nic))))
+    route.map_or(nic, |mtu| mtu.min(nic))
 }
 
 #[cfg(test)]

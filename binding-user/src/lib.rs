@@ -14,11 +14,13 @@ pub mod discover;
 pub mod discovery;
 pub mod error;
 pub mod facts;
+pub mod guest_mac;
 pub mod journal;
 #[cfg(test)]
 mod lab;
 pub mod lease;
 pub mod mac;
+pub mod neighbours;
 pub mod netlink;
 pub mod netns;
 pub mod nic;

@@ -39,7 +39,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {
-            let journal = attach(&environment, &arguments.request()).await?;
+            let journal = attach(&environment, &arguments.request()?).await?;
             for warning in &journal.warnings {
                 eprintln!("warning: {warning}");
             }

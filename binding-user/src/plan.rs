@@ -11,10 +11,11 @@ use crate::{
     journal::{Header, Journal, Phase, TapBefore, TapRecord},
     lease::{self, Lease},
     mac,
+    neighbours::{ArpTable, find_gateway},
     netlink::Netlink,
     netns::{MachinesOwn, Netns},
     nic::Nic,
-    peer::find_host_side,
+    peer::{HostSide, find_host_side},
     request::{AttachRequest, DhcpMode},
     snapshot::Snapshot,
     sysctl::{self, DISABLE_IPV6},
@@ -48,16 +49,25 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
         return Err(Error::new(format!("join {} to {}", request.nic, request.tap), "they are one device")
             .with_hint("name the VM's tap with --tap"));
     }
+    let node = match &request.node_netns {
+        None => Netns::current()?,
+        Some(spec) => Netns::open(spec)?,
+    };
+    let host_side = find_host_side(&facts.nic, netns, &node).await?;
     if let Some(lease) = &mut lease {
         warnings.extend(lease::warnings(&facts, lease));
         warnings.extend(fit_lease(lease, &tap)?);
+        if request.arp_reply_all {
+            let ifindex = facts.nic.ifindex;
+            lease.neighbours.push(find_gateway(&netlink, ifindex, &host_side, lease.gateway).await?);
+        }
     }
     let mac_mode = request.mac_mode.decide(&facts.nic)?;
     let snapshot = match mac_mode {
         MacMode::Keep => None,
         _ => Some(Snapshot::take(&netlink, netns, facts.nic.ifindex).await?),
     };
-    let wire = decide_wire(request, &facts.nic, netns, mac_mode).await?;
+    let wire = decide_wire(request, &facts.nic, netns, &host_side, mac_mode)?;
     let hooks = wire::hooks(&request.nic, &request.tap, mac_mode);
     let clsact_made = without_clsact(&netlink, &facts.nic, &tap, wire.hook).await?;
     Ok(Journal {
@@ -91,8 +101,10 @@ pub fn constants(journal: &Journal, tap_ifindex: u32) -> Constants {
         mtu: journal.nic.mtu,
         tap_mtu: journal.tap.mtu,
         peer: journal.wire.to_network == wire::ToNetwork::Peer,
+        network_mac: journal.nic.mac,
+        guest_mac: journal.wire.guest_mac,
         dhcp: server,
-        arp_server: journal.lease.as_ref().is_some_and(Lease::answers_for_server),
+        arp: journal.lease.as_ref().map(ArpTable::of).unwrap_or_default(),
     }
 }
 
@@ -125,7 +137,7 @@ fn make_lease(request: &AttachRequest, facts: &Facts) -> Result<Option<Lease>> {
             Err(Error::new(format!("make a lease from {}", request.nic), "it has no global IPv4 address")
                 .with_hint("--dhcp auto or off makes a pure wire, over which an outside DHCP server can answer"))
         }
-        lease => Ok(lease),
+        lease => Ok(lease.map(|lease| Lease { mac: request.guest_mac.expected(facts.nic.mac), ..lease })),
     }
 }
 
@@ -136,12 +148,7 @@ fn fit_lease(lease: &mut Lease, tap: &TapRecord) -> Result<Vec<String>> {
         warnings.push(format!("the tap's MTU {} is below {}: the guest is told {}", tap.mtu, lease.mtu, tap.mtu));
         lease.mtu = tap.mtu;
     }
-    let left_out = Replies::new(lease)?.left_out;
-    if !left_out.is_empty() {
-        warnings.push(format!(
-            "no room for the options {left_out:?} in DHCP replies of 576 octets: only clients that take more get them"
-        ));
-    }
+    warnings.extend(Replies::new(lease)?.warnings());
     Ok(warnings)
 }
 
@@ -217,13 +224,14 @@ async fn check_programs(netlink: &Netlink, netns: &Netns, nic: &Nic) -> Result<V
     Ok(programs.into_iter().map(warn).collect())
 }
 
-async fn decide_wire(request: &AttachRequest, nic: &Nic, pod: &Netns, mac_mode: MacMode) -> Result<Wire> {
-    let node = match &request.node_netns {
-        None => Netns::current()?,
-        Some(spec) => Netns::open(spec)?,
-    };
-    let host_side = find_host_side(nic, pod, &node).await?;
-    let (to_network, to_network_why) = request.to_network.decide(nic, &host_side)?;
+fn decide_wire(
+    request: &AttachRequest,
+    nic: &Nic,
+    pod: &Netns,
+    host_side: &HostSide,
+    mac_mode: MacMode,
+) -> Result<Wire> {
+    let (to_network, to_network_why) = request.to_network.decide(nic, host_side)?;
     let hook = match request.hook {
         HookChoice::Clsact => HookKind::Clsact,
         choice => {
@@ -238,7 +246,7 @@ async fn decide_wire(request: &AttachRequest, nic: &Nic, pod: &Netns, mac_mode: 
             }
         }
     };
-    Ok(Wire { hook, to_network, to_network_why, mac_mode })
+    Ok(Wire { hook, to_network, to_network_why, mac_mode, guest_mac: request.guest_mac })
 }
 
 /// The devices that get a clsact qdisc from us, and lose it at detach.

@@ -1,6 +1,6 @@
 //! What `list` and `show` tell of a binding. The JSON is a contract (`docs/schema.json`): fields are added, never changed.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
 use binding_common::{Counters, DhcpMessage, MacAddr, Reason, Traffic};
 use serde::Serialize;
@@ -9,6 +9,7 @@ use crate::{
     binding::{Environment, State},
     datapath::{HookKind, Pins},
     error::Result,
+    guest_mac::GuestMac,
     journal::Journal,
     lease::{INFINITE_SECONDS, Lease},
     netlink::Netlink,
@@ -77,6 +78,8 @@ pub struct WireReport {
     to_network_why: String,
     to_guest: &'static str,
     mac_mode: MacMode,
+    /// `nic`, `learn`, or the MAC.
+    guest_mac: GuestMac,
     guard: bool,
     guard_off: Vec<String>,
 }
@@ -136,7 +139,12 @@ impl Report {
             _ => current(journal).await.unwrap_or((journal.nic.mac, 0)),
         };
         let mut warnings = journal.warnings.clone();
-        let counters = Pins::of(&environment.bpffs, &journal.name).counters().unwrap_or_else(|error| {
+        let pins = Pins::of(&environment.bpffs, &journal.name);
+        let learned = match journal.wire.guest_mac {
+            GuestMac::Learn => pins.learned().ok().flatten(),
+            _ => None,
+        };
+        let counters = pins.counters().unwrap_or_else(|error| {
             warnings.push(format!("the counters are not known: {error}"));
             Counters::ZERO
         });
@@ -160,8 +168,9 @@ impl Report {
                 queues,
                 mtu: journal.tap.mtu,
             },
-            lease: journal.lease.clone(),
+            lease: journal.lease.clone().map(|lease| Lease { mac: learned.unwrap_or(lease.mac), ..lease }),
             wire: WireReport {
+                guest_mac: journal.wire.guest_mac,
                 hook: journal.wire.hook,
                 to_network: journal.wire.to_network,
                 to_network_why: journal.wire.to_network_why.clone(),
@@ -196,6 +205,9 @@ impl Report {
         line("to-network", format!("{text} ({})", wire.to_network_why));
         line("to-guest", wire.to_guest.to_owned());
         line("MAC mode", format!("{}, on {}", serde_name(&wire.mac_mode), serde_name(&wire.hook)));
+        if wire.guest_mac != GuestMac::Nic {
+            line("guest MAC", wire.guest_mac.to_string());
+        }
         let traffic = |traffic: &TrafficReport| format!("{} frames, {} bytes", traffic.frames, traffic.bytes);
         line("sent", format!("to-network {}; to-guest {}", traffic(&counters.to_network), traffic(&counters.to_guest)));
         line("DHCP", counts(&counters.dhcp));
@@ -221,11 +233,36 @@ impl Lease {
             let via = route.via.map_or("on the link".to_owned(), |via| format!("via {via}"));
             line("  route", format!("{} {via}", route.dst));
         }
+        for neighbour in &self.neighbours {
+            let address = neighbour.address.map_or("every other address".to_owned(), |address| address.to_string());
+            line("  ARP", format!("{address} is at {}", neighbour.mac));
+        }
         let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(" ") };
         line("  DNS", list(self.dns.iter().map(ToString::to_string).collect()));
         line("  search", list(self.search.clone()));
         let hostname = self.hostname.as_deref().unwrap_or("none");
         line("  others", format!("MTU {}, host name {hostname}, server {}", self.mtu, self.server_id));
+        self.describe_rare(line);
+    }
+
+    /// What most leases have not, a line for each that is there. Values are the operator's: quoted, so that none looks
+    /// like another line.
+    fn describe_rare(&self, line: &mut impl FnMut(&str, String)) {
+        let addresses = |list: &[Ipv4Addr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        if !self.ntp_servers.is_empty() {
+            line("  NTP", addresses(&self.ntp_servers));
+        }
+        if self.tftp_server_name.is_some() || self.boot_file_name.is_some() {
+            let quoted = |name: &Option<String>| name.as_ref().map_or("none".to_owned(), |name| format!("{name:?}"));
+            let (file, server) = (quoted(&self.boot_file_name), quoted(&self.tftp_server_name));
+            line("  boot", format!("file {file}, TFTP server {server}"));
+        }
+        if !self.tftp_servers.is_empty() {
+            line("  TFTP", addresses(&self.tftp_servers));
+        }
+        for private in &self.private_options {
+            line("  option", format!("{} {:?}", private.option, private.value));
+        }
     }
 }
 

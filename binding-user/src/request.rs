@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    guest_mac::GuestMac,
     lease::LeaseOptions,
     netns::NetnsSpec,
     wire::{HookChoice, MacMode, ToNetwork},
@@ -58,12 +59,18 @@ pub struct AttachRequest {
     pub name: Option<String>,
     /// MAC mode.
     pub mac_mode: MacMode,
+    /// The guest's MAC.
+    #[serde(default)]
+    pub guest_mac: GuestMac,
     /// Way to the network.
     pub to_network: ToNetwork,
     /// Kind of hook.
     pub hook: HookChoice,
     /// DHCP.
     pub dhcp: DhcpMode,
+    /// Every ARP request of the guest is answered, with the gateway's MAC.
+    #[serde(default)]
+    pub arp_reply_all: bool,
     /// What the guest is told otherwise than discovered.
     pub lease: LeaseOptions,
     /// Where the pod's resolv.conf is.

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, netns::NetnsSpec, podfile};
+use crate::{Error, Result, lease::values, netns::NetnsSpec, podfile};
 
 /// Where `ip netns exec` takes a namespace's files in /etc from.
 const NETNS_ETC: &str = "/etc/netns";
@@ -57,14 +57,14 @@ impl Resolv {
             "domain" => self.take_search(rest.split_whitespace().take(1)),
             // How *this* resolver asks is not the guest's business.
             "options" | "sortlist" | "lookup" | "family" => Ok(()),
-            _ => Err(format!("\"{keyword}\" is not a keyword of resolv.conf")),
+            _ => Err(format!("{keyword:?} is not a keyword of resolv.conf")),
         }
     }
 
     fn take_server(&mut self, text: &str) -> std::result::Result<(), String> {
         // A zone (fe80::1%eth0) is meaningful on this host only; the address is IPv6 and set aside anyway.
         let address = text.split('%').next().unwrap_or_default();
-        let address: IpAddr = address.parse().map_err(|_| format!("\"{text}\" is not an address"))?;
+        let address: IpAddr = address.parse().map_err(|_| format!("{text:?} is not an address"))?;
         let list_has = |list: &[Ipv4Addr], v4| list.contains(&v4);
         match address {
             IpAddr::V4(v4) if v4.is_unspecified() || v4.is_loopback() => {
@@ -92,10 +92,13 @@ impl Resolv {
         let mut bad = Vec::new();
         for domain in domains {
             // "." alone means: search nothing but the name itself.
-            match domain.trim_end_matches('.') {
-                "" => {}
-                domain if is_domain(domain) => self.search.push(domain.to_owned()),
-                _ => bad.push(format!("\"{domain}\" is not a domain")),
+            if domain == "." {
+                continue;
+            }
+            match values::domain(domain) {
+                Ok(domain) if self.search.contains(&domain) => {}
+                Ok(domain) => self.search.push(domain),
+                Err(_) => bad.push(format!("{domain:?} is not a domain")),
             }
         }
         if bad.is_empty() { Ok(()) } else { Err(bad.join(", ")) }
@@ -136,14 +139,6 @@ fn default_path(netns: &NetnsSpec) -> Option<PathBuf> {
     }
 }
 
-/// RFC 1035 lengths (253 for the text, 63 for a label), and the letters that names have in practice.
-pub fn is_domain(text: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -166,6 +161,13 @@ mod tests {
         assert_eq!(resolv.search, ["c.example"]);
         let (resolv, _) = Resolv::parse("domain c.example\nsearch .\n");
         assert_eq!(resolv.search, [""; 0]);
+    }
+
+    #[test]
+    fn domains_are_lowered_and_lose_the_dot_of_the_root_and_what_is_none_is_skipped() {
+        let (resolv, warnings) = Resolv::parse("search SVC.Cluster.Local. svc.cluster.local foo,com -a.com local\n");
+        assert_eq!(resolv.search, ["svc.cluster.local", "local"]);
+        assert_eq!(warnings, ["line 1: \"foo,com\" is not a domain, \"-a.com\" is not a domain"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     datapath::{Hook, HookKind, hook::Direction},
     error::{Error, Result},
+    guest_mac::GuestMac,
     nic::Nic,
     peer::HostSide,
 };
@@ -60,6 +61,9 @@ pub struct Wire {
     pub to_network_why: String,
     /// `swap` or `keep`.
     pub mac_mode: MacMode,
+    /// The guest's MAC.
+    #[serde(default)]
+    pub guest_mac: GuestMac,
 }
 
 impl MacMode {

@@ -17,6 +17,7 @@ use nix::{
 use crate::{
     netns::Namespace,
     tap::{FRAME_MAX, HEADER, Offloads, TapFile, VnetHeader},
+    wait::wait_until,
 };
 
 /// Waits until there is something to read; false when the time is over.
@@ -38,6 +39,15 @@ impl TapPort {
     /// Opens a tap that is there already.
     pub fn open(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
         Ok(Self { tap: TapFile::open(namespace, tap, offloads)? })
+    }
+
+    /// [`open`](Self::open), and waits for the carrier, before which the kernel drops what goes out of the tap.
+    pub fn ready(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
+        let port = Self::open(namespace, tap, offloads)?;
+        wait_until(&format!("carrier on {tap}"), Duration::from_secs(5), || {
+            Ok(namespace.ip(&["-br", "link", "show", "dev", tap])?.contains("LOWER_UP"))
+        })?;
+        Ok(port)
     }
 
     /// Sends a frame with an empty header: complete, nothing to segment.

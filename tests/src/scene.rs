@@ -25,9 +25,15 @@ pub struct Scene {
 impl Scene {
     /// Attaches with options and starts the guest. A binary of its own lets [`Tapwire::processes`] tell it from others.
     pub fn new(pod: Pod, options: &[&str], offloads: Offloads) -> Result<Self> {
+        let mac = pod.mac.clone();
+        Self::with_mac(pod, options, offloads, &mac)
+    }
+
+    /// [`new`](Self::new) for a guest whose MAC is not the pod's.
+    pub fn with_mac(pod: Pod, options: &[&str], offloads: Offloads, mac: &str) -> Result<Self> {
         let tapwire = Tapwire::private()?;
         tapwire.attach(&pod, BINDING, options)?;
-        let guest = Guest::with_offloads(&pod, "tap0", &pod.mac, offloads)?;
+        let guest = Guest::with_offloads(&pod, "tap0", mac, offloads)?;
         Ok(Self { guest, tapwire, pod })
     }
 

@@ -1,19 +1,38 @@
-//! ARP: the DHCP server's address, where it is nobody else's.
+//! ARP: the addresses that the network does not answer for, where it is to be like that.
 
-use binding_common::{Reason, arp, dhcp::SERVER_MAC};
+use aya_ebpf::{macros::map, maps::HashMap};
+use binding_common::{
+    MacAddr, Reason,
+    arp::{self, FRAME, MAX_NEIGHBOURS, answers},
+};
 
 use crate::{constants, count, forward, frame::Frame};
 
-/// Answers a request for the server identifier; leaves every other ARP packet to the network.
+/// The MACs of the addresses that are answered for.
+#[map]
+static NEIGHBOURS: HashMap<[u8; 4], MacAddr> = HashMap::with_max_entries(MAX_NEIGHBOURS, BPF_F_NO_PREALLOC);
+
+/// Of `linux/bpf.h`: memory for the few entries that there are, not for all that there could be.
+const BPF_F_NO_PREALLOC: u32 = 1;
+
+/// Answers a request for an address of the table, or for any; leaves every other ARP packet to the network.
 #[inline(always)]
 pub(crate) fn answer(frame: &Frame<'_>) -> Result<Option<i32>, Reason> {
-    if constants::ARP_SERVER.load() == 0 {
+    if constants::ARP.load() == answers::NONE {
         return Ok(None);
     }
-    let Some(reply) = arp::reply(frame, constants::SERVER_IDENTIFIER.load(), SERVER_MAC) else {
+    let Some(request) = arp::Request::read(frame) else { return Ok(None) };
+    if !request.asks_for_another(constants::LEASE_ADDRESS.load()) {
         return Ok(None);
+    }
+    // SAFETY: the entry is copied, and nobody changes it while the programs run.
+    let mac = match unsafe { NEIGHBOURS.get(request.target) } {
+        Some(mac) => *mac,
+        None if constants::ARP.load() == answers::ALL => MacAddr(constants::GATEWAY_MAC.load()),
+        None => return Ok(None),
     };
-    frame.store(0, reply.as_ptr(), arp::FRAME as u32)?;
+    let reply = request.reply(mac);
+    frame.store(0, reply.as_ptr(), FRAME as u32)?;
     count::arp_reply();
     Ok(Some(forward::answer()))
 }

@@ -2,15 +2,20 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::Array,
+    maps::{Array, HashMap},
     programs::{ProgramError, SchedClassifier},
 };
-use binding_common::dhcp::{Options, Server, Template};
+use binding_common::{
+    MacAddr,
+    dhcp::{Options, Server, Template},
+};
 
-use super::hook::NEEDS;
+use super::{Pins, hook::NEEDS};
 use crate::{
     dhcp::Replies,
     error::{Context as _, Error, Result, chain},
+    guest_mac::GuestMac,
+    neighbours::ArpTable,
 };
 
 /// The object that `build.rs` built.
@@ -20,7 +25,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ta
 const VERIFIER_LINES: usize = 3;
 
 /// What is fixed for a binding; the programs see it as read-only globals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Constants {
     /// Interface index of the pod NIC.
     pub nic: u32,
@@ -32,10 +37,14 @@ pub struct Constants {
     pub tap_mtu: u32,
     /// To-network goes by `bpf_redirect_peer`.
     pub peer: bool,
+    /// The MAC that the network knows: the pod NIC's as the CNI made it.
+    pub network_mac: MacAddr,
+    /// The guest's MAC.
+    pub guest_mac: GuestMac,
     /// DHCP is answered with this; `None` makes a pure wire.
     pub dhcp: Option<Server>,
-    /// The ARP responder answers for the server identifier.
-    pub arp_server: bool,
+    /// What the ARP responder answers.
+    pub arp: ArpTable,
 }
 
 /// The programs of one binding, in the kernel but on no hook yet.
@@ -44,32 +53,14 @@ pub struct Programs(Ebpf);
 
 impl Programs {
     /// Loads every program; the kernel verifies them here. Changes nothing but the kernel's memory, and dropping the
-    /// result undoes that.
-    pub fn load(constants: &Constants, replies: Option<&Replies>) -> Result<Self> {
-        let server = constants.dhcp;
-        let flags = [constants.peer, server.is_some(), constants.arp_server].map(u32::from);
-        let address = server.map_or([0; 4], |server| server.lease);
-        let identifier = server.map_or([0; 4], |server| server.identifier);
-        let guest = server.map_or([0; 6], |server| server.guest.0);
-        let mut loader = EbpfLoader::new();
-        loader
-            // Nothing in the programs needs the kernel's BTF, and parsing it costs more than all the rest of `attach`.
-            .btf(None)
-            .override_global("NIC_IFINDEX", &constants.nic, true)
-            .override_global("TAP_IFINDEX", &constants.tap, true)
-            .override_global("MTU", &constants.mtu, true)
-            .override_global("TAP_MTU", &constants.tap_mtu, true)
-            .override_global("TO_NETWORK_PEER", &flags[0], true)
-            .override_global("DHCP", &flags[1], true)
-            .override_global("ARP_SERVER", &flags[2], true)
-            .override_global("LEASE_ADDRESS", &address, true)
-            .override_global("SERVER_IDENTIFIER", &identifier, true)
-            .override_global("GUEST_MAC", &guest, true);
-        let mut ebpf =
-            loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))?;
+    /// result undoes that; but with `pins`, the maps that outlive the programs are those that are pinned there, and are
+    /// pinned if they are not.
+    pub fn load(constants: &Constants, replies: Option<&Replies>, pins: Option<&Pins>) -> Result<Self> {
+        let mut ebpf = load_object(constants, pins)?;
         if let Some(replies) = replies {
             fill_replies(&mut ebpf, replies)?;
         }
+        fill_neighbours(&mut ebpf, &constants.arp)?;
         for (name, program) in ebpf.programs_mut() {
             let name = name.to_owned();
             let program: &mut SchedClassifier = program.try_into().context(|| format!("load the program {name}"))?;
@@ -89,6 +80,44 @@ impl Programs {
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.0
     }
+}
+
+/// Makes the maps, and sets the globals that the programs take for constants.
+fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
+    let Constants { nic, tap, mtu, tap_mtu, peer, network_mac, guest_mac, dhcp, arp } = constants;
+    let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn].map(u32::from);
+    let address = dhcp.map_or([0; 4], |server| server.lease);
+    let identifier = dhcp.map_or([0; 4], |server| server.identifier);
+    let guest = guest_mac.expected(*network_mac);
+    let (answers, gateway) = (arp.answers(), arp.others.unwrap_or_default());
+    let mut loader = EbpfLoader::new();
+    loader
+        // Nothing in the programs needs the kernel's BTF, and parsing it costs more than all the rest of `attach`.
+        .btf(None)
+        .override_global("NIC_IFINDEX", nic, true)
+        .override_global("TAP_IFINDEX", tap, true)
+        .override_global("MTU", mtu, true)
+        .override_global("TAP_MTU", tap_mtu, true)
+        .override_global("TO_NETWORK_PEER", &flags[0], true)
+        .override_global("DHCP", &flags[1], true)
+        .override_global("ARP", &answers, true)
+        .override_global("LEASE_ADDRESS", &address, true)
+        .override_global("SERVER_IDENTIFIER", &identifier, true)
+        .override_global("NETWORK_MAC", &network_mac.0, true)
+        .override_global("GUEST_MAC", &guest.0, true)
+        .override_global("LEARN", &flags[2], true)
+        .override_global("GATEWAY_MAC", &gateway.0, true);
+    for (map, path) in pins.map(Pins::maps).into_iter().flatten() {
+        loader.map_pin_path(map, path);
+    }
+    loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))
+}
+
+fn fill_neighbours(ebpf: &mut Ebpf, table: &ArpTable) -> Result<()> {
+    let what = || "store the neighbours";
+    let map = ebpf.map_mut("NEIGHBOURS").ok_or("the object has no such map").context(what)?;
+    let mut map: HashMap<_, [u8; 4], [u8; 6]> = map.try_into().context(what)?;
+    table.entries.iter().try_for_each(|(address, mac)| map.insert(address.octets(), mac.0, 0)).context(what)
 }
 
 fn fill_replies(ebpf: &mut Ebpf, replies: &Replies) -> Result<()> {

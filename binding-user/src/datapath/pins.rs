@@ -2,14 +2,16 @@
 
 use std::{fs, io, path::PathBuf};
 
-use aya::{
-    Ebpf,
-    maps::{Map, MapData, PerCpuArray},
-};
-use binding_common::Counters;
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use binding_common::{Counters, MacAddr};
 
 use super::{Bpffs, bpffs::make_private_folder};
 use crate::error::{Context as _, Error, Result};
+
+/// Name of the pin of the counters.
+const COUNTERS: &str = "counters";
+/// Name of the pin of the guest's MAC.
+const LEARNED: &str = "learned";
 
 /// The folder of one binding on the bpffs.
 #[derive(Clone, Debug)]
@@ -46,20 +48,36 @@ impl Pins {
         self.folder.join(format!("link_{hook}"))
     }
 
-    /// Makes the folder and pins the maps that must be found again.
-    pub fn pin_maps(&self, ebpf: &mut Ebpf) -> Result<()> {
-        make_private_folder(&self.folder)?;
-        for (map, pin) in [("COUNTERS", "counters"), ("REPLIES", "replies")] {
-            let path = self.folder.join(pin);
-            let what = || format!("pin the map {map} as {}", path.display());
-            ebpf.map_mut(map).ok_or("the object has no such map").context(what)?.pin(&path).context(what)?;
-        }
-        Ok(())
+    /// Makes the folder.
+    pub fn make(&self) -> Result<()> {
+        make_private_folder(&self.folder)
+    }
+
+    /// The maps that outlive a change of the programs, and where they are pinned.
+    pub fn maps(&self) -> [(&'static str, PathBuf); 2] {
+        [("COUNTERS", self.folder.join(COUNTERS)), ("LEARNED", self.folder.join(LEARNED))]
+    }
+
+    /// The MAC that the programs have learnt of the guest, if they have.
+    pub fn learned(&self) -> Result<Option<MacAddr>> {
+        let number = self.learned_map()?.get(&0, 0).context(|| "read the guest's MAC")?;
+        Ok(Some(MacAddr::from_number(number)).filter(|mac| *mac != MacAddr::ZERO))
+    }
+
+    /// Has the programs learn the guest's MAC anew.
+    pub fn forget_learned(&self) -> Result<()> {
+        self.learned_map()?.set(0, 0, 0).context(|| "forget the guest's MAC")
+    }
+
+    fn learned_map(&self) -> Result<Array<MapData, u64>> {
+        let path = self.folder.join(LEARNED);
+        let what = || format!("open the map {}", path.display());
+        Map::Array(MapData::from_pin(&path).context(what)?).try_into().context(what)
     }
 
     /// What the programs counted, all CPUs together.
     pub fn counters(&self) -> Result<Counters> {
-        let path = self.folder.join("counters");
+        let path = self.folder.join(COUNTERS);
         let what = || format!("read the counters at {}", path.display());
         let map = Map::PerCpuArray(MapData::from_pin(&path).context(what)?);
         let map = PerCpuArray::<_, Counters>::try_from(map).context(what)?;

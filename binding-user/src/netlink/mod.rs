@@ -6,7 +6,7 @@
 //! Two sockets are held: rtnetlink's, which writes links, and one for messages as bytes ([`raw`]), which reads everything
 //! and writes what the journal remembers. Both keep the namespace alive; dropping the [`Netlink`] closes them.
 
-use std::os::fd::AsRawFd as _;
+use std::{net::IpAddr, os::fd::AsRawFd as _};
 
 use binding_common::MacAddr;
 use nix::errno::Errno;
@@ -212,6 +212,14 @@ impl Netlink {
             );
         }
         Ok(neighbours)
+    }
+
+    /// The MAC of a neighbour by one link, whether it is permanent or was asked for; `None` when none is known.
+    pub async fn neighbour_mac(&self, ifindex: u32, address: IpAddr) -> Result<Option<MacAddr>> {
+        let all = self.dump(rtm::get_neighbours(rtm::AF_INET)).await.context(|| "list the neighbours")?;
+        let of_link = all.iter().filter(|message| rtm::neighbour_ifindex(message) == ifindex);
+        let found = of_link.filter_map(Neighbour::parse).find(|neighbour| neighbour.address == address);
+        Ok(found.map(|neighbour| neighbour.mac).filter(|mac| *mac != MacAddr::ZERO))
     }
 
     /// Adds an address, a route or a neighbour (an `RTM_NEW…` message), with these `NLM_F_…`. One that is there already

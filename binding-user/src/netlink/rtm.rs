@@ -238,6 +238,12 @@ impl<'a> Iterator for Nexthops<'a> {
 
 /// Whether the neighbour is a permanent one of that link.
 pub(crate) fn is_permanent_neighbour(message: &RawMessage, ifindex: u32) -> bool {
-    let [_, _, _, _, i0, i1, i2, i3, s0, s1, _, _] = message.header::<NEIGHBOUR_HEADER>();
-    u32::from_ne_bytes([i0, i1, i2, i3]) == ifindex && u16::from_ne_bytes([s0, s1]) & NUD_PERMANENT != 0
+    let [_, _, _, _, _, _, _, _, s0, s1, _, _] = message.header::<NEIGHBOUR_HEADER>();
+    neighbour_ifindex(message) == ifindex && u16::from_ne_bytes([s0, s1]) & NUD_PERMANENT != 0
+}
+
+/// The link that a neighbour is reached by.
+pub(crate) fn neighbour_ifindex(message: &RawMessage) -> u32 {
+    let [_, _, _, _, i0, i1, i2, i3, ..] = message.header::<NEIGHBOUR_HEADER>();
+    u32::from_ne_bytes([i0, i1, i2, i3])
 }

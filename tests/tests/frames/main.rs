@@ -11,7 +11,7 @@ mod sizes;
 
 use std::time::Duration;
 
-use lab::{BINDING, Offloads, Pod, RawPort, TapPort, Tapwire, wait::wait_until};
+use lab::{BINDING, Offloads, Pod, RawPort, TapPort, Tapwire};
 
 /// Longest wait for a frame, which in truth is there at once.
 const SOON: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl Wire {
         let tapwire = Tapwire::new().unwrap();
         tapwire.attach(&pod, BINDING, options).unwrap();
         let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
-        let tap = open_tap(&pod, offloads);
+        let tap = TapPort::ready(&pod.namespace, "tap0", offloads).unwrap();
         Self { tap, host, tapwire, pod }
     }
 
@@ -63,16 +63,6 @@ impl Wire {
         let what = format!("{} octets of {:02x?}", frame.len(), &frame[12..14]);
         self.tap.expect(&what, SOON, |seen| seen == frame).unwrap();
     }
-}
-
-/// Opens `tap0` and waits for its carrier, before which the kernel drops what goes out of it.
-fn open_tap(pod: &Pod, offloads: Offloads) -> TapPort {
-    let tap = TapPort::open(&pod.namespace, "tap0", offloads).unwrap();
-    wait_until("carrier on tap0", SOON, || {
-        Ok(pod.namespace.ip(&["-br", "link", "show", "dev", "tap0"])?.contains("LOWER_UP"))
-    })
-    .unwrap();
-    tap
 }
 
 /// A frame whose octets tell its length and their place.

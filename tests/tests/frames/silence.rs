@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lab::{BINDING, Offloads, Pod, RawPort, TapPort, Tapwire, raw::Seen};
 
-use crate::{EXPERIMENT, HOST, frame, open_tap};
+use crate::{EXPERIMENT, HOST, frame};
 
 /// The kernel's first router solicitation goes out within a second, the last of three eight later; MLD repeats sooner.
 const GUEST_LISTENS: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ fn guest_hears_nothing(tap_is_there: bool, options: &[&str]) {
     }
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, options).unwrap();
-    let tap = open_tap(&pod, Offloads::None);
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
     let heard = heard_by_guest(&tap, HOST);
     assert!(heard.is_empty(), "the guest heard the pod: {heard:02x?}");
@@ -74,7 +74,7 @@ fn network_hears_nothing(options: &[&str]) {
     let tapwire = Tapwire::new().unwrap();
     let options = [&["--mac-mode", "keep"], options].concat();
     tapwire.attach(&pod, BINDING, &options).unwrap();
-    let tap = open_tap(&pod, Offloads::None);
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
     let heard: Vec<Seen> = std::thread::scope(|scope| {
         scope.spawn(|| pod_tries(&pod));

@@ -4,16 +4,21 @@
 //! `frames.rs`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod arp;
+mod fixup;
+
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
     Counters, DhcpMessage, MacAddr, Reason,
-    dhcp::{Decision, Exchange, LINK_LOCAL_SERVER, SERVER_MAC, Server, decide},
+    dhcp::{Decision, Exchange, LINK_LOCAL_SERVER, Server, decide},
     packet,
 };
 use binding_user::{
     datapath::{Constants, Programs},
     dhcp::Replies,
+    guest_mac::GuestMac,
     lease::{Lease, LeaseRoute, PrivateOption},
+    neighbours::ArpTable,
 };
 
 const TC_ACT_UNSPEC: u32 = u32::MAX;
@@ -41,6 +46,7 @@ fn lease(gateway: Option<[u8; 4]>) -> Lease {
         search: vec!["default.svc.cluster.local".to_owned(), "cluster.local".to_owned()],
         mtu: 1450,
         hostname: Some("vm".to_owned()),
+        neighbours: Vec::new(),
         server_id: gateway.unwrap_or(LINK_LOCAL_SERVER.into()),
         seconds: 3600,
         ntp_servers: vec!["10.96.0.11".parse().unwrap()],
@@ -64,16 +70,20 @@ impl Binding {
     }
 
     fn with_gateway(gateway: Option<[u8; 4]>) -> Self {
-        let lease = lease(gateway);
-        let replies = Replies::new(&lease).unwrap();
-        let server = Server { lease: LEASE, identifier: lease.server_id.octets(), guest: GUEST };
-        let constants = Constants { dhcp: Some(server), arp_server: gateway.is_none(), ..wire() };
-        Self { programs: Programs::load(&constants, Some(&replies)).unwrap(), replies, server }
+        Self::of(&lease(gateway), &wire())
+    }
+
+    /// With a lease, and what else is fixed.
+    fn of(lease: &Lease, wire: &Constants) -> Self {
+        let replies = Replies::new(lease).unwrap();
+        let server = Server { lease: LEASE, identifier: lease.server_id.octets(), guest: lease.mac };
+        let constants = Constants { dhcp: Some(server), arp: ArpTable::of(lease), ..wire.clone() };
+        Self { programs: Programs::load(&constants, Some(&replies), None).unwrap(), replies, server }
     }
 
     fn pure_wire() -> Self {
         let mut binding = Self::new();
-        binding.programs = Programs::load(&wire(), None).unwrap();
+        binding.programs = Programs::load(&wire(), None, None).unwrap();
         binding
     }
 
@@ -120,7 +130,17 @@ impl Binding {
 }
 
 fn wire() -> Constants {
-    Constants { nic: 1, tap: TAP, mtu: 1500, tap_mtu: 1500, peer: false, dhcp: None, arp_server: false }
+    Constants {
+        nic: 1,
+        tap: TAP,
+        mtu: 1500,
+        tap_mtu: 1500,
+        peer: false,
+        network_mac: GUEST,
+        guest_mac: GuestMac::Nic,
+        dhcp: None,
+        arp: ArpTable::default(),
+    }
 }
 
 /// Offsets in `struct __sk_buff` (include/uapi/linux/bpf.h).
@@ -313,6 +333,8 @@ fn a_pure_wire_passes_dhcp_both_ways() {
 fn frames_are_forwarded_as_they_are() {
     lab::require_root!();
     let mut binding = Binding::new();
+    let mut arp = arp_request(GATEWAY);
+    arp[28..32].copy_from_slice(&OTHER);
     let frames = [
         ethernet([0x88, 0xb5], 14),
         ethernet([0x88, 0xb5], 33),
@@ -320,7 +342,7 @@ fn frames_are_forwarded_as_they_are() {
         ethernet([0x88, 0xcc], 100),
         ethernet([0x00, 0x40], 78),
         ethernet([0x08, 0x00], 1514),
-        arp_request(GATEWAY),
+        arp,
         udp(OTHER, (5000, 53), &[1; 64]),
     ];
     for frame in &frames {
@@ -349,22 +371,6 @@ fn a_frame_over_the_mtu_is_dropped_by_name_unless_it_is_gso() {
         assert_eq!(binding.run_with(program, &frame, &gso(1473)).0, TC_ACT_SHOT);
         assert_eq!(binding.dropped(Reason::TooBig), before + 2);
     }
-}
-
-#[test]
-fn the_stand_in_server_is_found_by_arp_and_no_other_address_is() {
-    lab::require_root!();
-    let mut binding = Binding::with_gateway(None);
-    let (verdict, reply) = binding.guest_sends(&arp_request(LINK_LOCAL_SERVER));
-    assert_eq!(verdict, TC_ACT_REDIRECT);
-    assert_eq!(reply[..6], GUEST.0);
-    assert_eq!(reply[20..22], [0, 2]);
-    assert_eq!(reply[22..28], SERVER_MAC.0);
-    assert_eq!(reply[28..32], LINK_LOCAL_SERVER);
-    assert_eq!(binding.counters().arp_replies, 1);
-    let other = arp_request(OTHER);
-    assert_eq!(binding.guest_sends(&other), (TC_ACT_REDIRECT, other));
-    assert_eq!(binding.counters().to_network.frames, 1);
 }
 
 #[test]

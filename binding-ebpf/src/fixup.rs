@@ -1,0 +1,50 @@
+//! Replaces MACs in frames; what is to be replaced is decided in `binding_common::fixup`.
+
+pub(crate) use binding_common::fixup::SOURCE;
+use binding_common::{
+    MacAddr, Reason,
+    fixup::{self, ICMPV6_CHECKSUM, ToNetwork, place},
+};
+
+use crate::{constants, frame::Frame, guest};
+
+/// `PACKET_HOST` of `linux/if_packet.h`.
+pub(crate) const PACKET_HOST: u32 = 0;
+
+/// Makes the NIC's MAC the guest's. Where the guest has it already, nothing is looked at.
+#[inline(always)]
+pub(crate) fn to_network(frame: &Frame<'_>) -> Result<(), Reason> {
+    if !constants::guest_may_differ() {
+        return Ok(());
+    }
+    let network = MacAddr(constants::NETWORK_MAC.load());
+    // Decided before anything is written: after that, the frame's headers cannot be read.
+    let fix = fixup::to_network(frame, guest::mac());
+    frame.put_mac(SOURCE, network)?;
+    match fix {
+        ToNetwork::SourceOnly => Ok(()),
+        ToNetwork::Arp { target } => {
+            frame.put_mac(place::SENDER, network)?;
+            if target { frame.put_mac(place::TARGET, network) } else { Ok(()) }
+        }
+        ToNetwork::Neighbour { at, mac } => {
+            frame.replace_in_checksum(ICMPV6_CHECKSUM, mac, network)?;
+            frame.put_mac(at, network)
+        }
+    }
+}
+
+/// Makes the guest's MAC the destination of what is meant for it.
+#[inline(always)]
+pub(crate) fn to_guest(frame: &Frame<'_>) -> Result<(), Reason> {
+    let guest = guest::mac();
+    let network = MacAddr(constants::NETWORK_MAC.load());
+    let fix = fixup::to_guest(frame, guest, network, frame.packet_type() == PACKET_HOST);
+    if fix.destination {
+        frame.put_mac(0, guest)?;
+    }
+    if constants::guest_may_differ() && fix.target {
+        frame.put_mac(place::TARGET, guest)?;
+    }
+    Ok(())
+}

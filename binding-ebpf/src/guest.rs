@@ -1,0 +1,36 @@
+//! The guest's MAC: fixed when the programs are loaded, or learnt from the first frame that the guest sends.
+
+use aya_ebpf::{macros::map, maps::Array};
+use binding_common::{MacAddr, in_memory::InMemory, packet::Packet as _};
+
+use crate::{constants, fixup::SOURCE, frame::Frame};
+
+/// The MAC that was learnt, as a number; zero until then. A map of its own, so that it outlives a change of the programs.
+#[map]
+static LEARNED: Array<InMemory<u64>> = Array::with_max_entries(1, 0);
+
+/// The guest's MAC; zero as long as it is to be learnt.
+#[inline(always)]
+pub(crate) fn mac() -> MacAddr {
+    if constants::LEARN.load() == 0 {
+        return MacAddr(constants::GUEST_MAC.load());
+    }
+    LEARNED.get(0).map_or(MacAddr::ZERO, |learned| MacAddr::from_number(learned.get()))
+}
+
+/// Takes the source of a frame of the guest for the guest's MAC, if there is none yet.
+///
+/// Two first frames on two CPUs may come from two MACs: then the later one counts. A guest sends its first frame alone.
+#[inline(always)]
+pub(crate) fn learn(frame: &Frame<'_>) {
+    if constants::LEARN.load() == 0 || mac() != MacAddr::ZERO {
+        return;
+    }
+    let source = MacAddr(frame.header(SOURCE).unwrap_or_default());
+    if !source.is_group()
+        && let Some(learned) = LEARNED.get_ptr_mut(0)
+    {
+        // SAFETY: the entry is there, and is written at once.
+        unsafe { (*learned).set(source.to_number()) };
+    }
+}

@@ -1,0 +1,130 @@
+//! What the ARP responder tells the guest: the MACs of addresses that the network does not answer for.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use binding_common::{
+    MacAddr,
+    arp::{MAX_NEIGHBOURS, answers},
+    dhcp::SERVER_MAC,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    facts::Facts,
+    lease::Lease,
+    netlink::Netlink,
+    peer::HostSide,
+};
+
+/// An address that is answered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseNeighbour {
+    /// The address; `None` is every other one but the lease's own.
+    pub address: Option<Ipv4Addr>,
+    /// The MAC that it is said to have.
+    #[serde(with = "crate::mac")]
+    pub mac: MacAddr,
+}
+
+/// The pod's permanent neighbours: the CNI wrote them down because nobody answers for them (AWS).
+pub fn permanent(facts: &Facts, lease: Ipv4Addr) -> Vec<LeaseNeighbour> {
+    let all = facts.neighbours.iter().filter_map(|neighbour| match neighbour.address {
+        IpAddr::V4(address) if address != lease && !neighbour.mac.is_group() && neighbour.mac != MacAddr::ZERO => {
+            Some(LeaseNeighbour { address: Some(address), mac: neighbour.mac })
+        }
+        _ => None,
+    });
+    // One place of the table is the server's.
+    all.take(MAX_NEIGHBOURS as usize - 1).collect()
+}
+
+/// The MAC of the gateway: what the pod's neighbour table says, or that of the host side where it is the gateway itself.
+pub async fn find_gateway(
+    netlink: &Netlink,
+    nic: u32,
+    host_side: &HostSide,
+    gateway: Option<Ipv4Addr>,
+) -> Result<LeaseNeighbour> {
+    let what = "answer all ARP requests";
+    let Some(gateway) = gateway else {
+        return Err(Error::new(what, "the pod has no gateway").with_hint("leave out --arp-reply-all"));
+    };
+    if let Some(mac) = netlink.neighbour_mac(nic, gateway.into()).await? {
+        return Ok(LeaseNeighbour { address: None, mac });
+    }
+    match host_side {
+        HostSide::Seen { nic, .. } if nic.master.is_none() => Ok(LeaseNeighbour { address: None, mac: nic.mac }),
+        _ => Err(Error::new(what, format!("the MAC of the gateway {gateway} is not known"))
+            .with_hint("ping the gateway from the pod before, so that its neighbour table has it")),
+    }
+}
+
+/// What the programs are given: the table, and what they do for an address that it lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArpTable {
+    /// Addresses and their MACs.
+    pub entries: Vec<(Ipv4Addr, MacAddr)>,
+    /// The MAC of every other address.
+    pub others: Option<MacAddr>,
+}
+
+impl ArpTable {
+    /// Of a lease: its neighbours, and the server identifier where that is nobody's address.
+    pub fn of(lease: &Lease) -> Self {
+        let mut table = Self::default();
+        for LeaseNeighbour { address, mac } in &lease.neighbours {
+            match address {
+                Some(address) => table.entries.push((*address, *mac)),
+                None => table.others = Some(*mac),
+            }
+        }
+        if lease.answers_for_server() {
+            table.entries.push((lease.server_id, SERVER_MAC));
+        }
+        table
+    }
+
+    /// One of [`answers`].
+    pub fn answers(&self) -> u32 {
+        match (self.others, self.entries.as_slice()) {
+            (Some(_), _) => answers::ALL,
+            (None, []) => answers::NONE,
+            (None, _) => answers::TABLE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::tests::lease;
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+
+    #[test]
+    fn a_lease_with_a_gateway_and_no_neighbour_has_nothing_to_answer() {
+        let table = ArpTable::of(&lease("10.244.1.5/24", &[("0.0.0.0/0", "10.244.1.1"), ("10.244.1.0/24", "")]));
+        assert_eq!((table.answers(), table.entries.len()), (answers::NONE, 0));
+    }
+
+    #[test]
+    fn the_stand_in_for_a_gateway_is_in_the_table() {
+        let table = ArpTable::of(&lease("10.244.1.5/24", &[("10.244.1.0/24", "")]));
+        assert_eq!(table.entries, [(Ipv4Addr::new(169, 254, 75, 10), SERVER_MAC)]);
+        assert_eq!(table.answers(), answers::TABLE);
+    }
+
+    #[test]
+    fn neighbours_come_before_the_mac_of_every_other_address() {
+        let mut lease = lease("20.0.49.215/32", &[("0.0.0.0/0", "169.254.1.1"), ("169.254.1.1/32", "")]);
+        let gateway = Ipv4Addr::new(169, 254, 1, 1);
+        lease.neighbours = vec![
+            LeaseNeighbour { address: Some(gateway), mac: MAC },
+            LeaseNeighbour { address: None, mac: SERVER_MAC },
+        ];
+        let table = ArpTable::of(&lease);
+        assert_eq!((table.entries.as_slice(), table.others), ([(gateway, MAC)].as_slice(), Some(SERVER_MAC)));
+        assert_eq!(table.answers(), answers::ALL);
+    }
+}
