@@ -7,6 +7,7 @@
 
 use crate::{
     binding::{Environment, State},
+    change::{LeaseChange, complete},
     datapath::{HookKind, Pins, Programs},
     detach::undo,
     dhcp::Replies,
@@ -28,15 +29,18 @@ pub async fn attach(environment: &Environment, request: &AttachRequest) -> Resul
     check_not_the_machines_own(&netns, request.force)?;
     environment.bpffs.ensure(request.mount_bpffs)?;
     let _lock = environment.store.lock()?;
-    if let Some(old) = environment.store.load(&name)?
-        && let Some(done) = settle(environment, old, request, &netns).await?
-    {
-        return Ok(done);
+    let mut change = LeaseChange::default();
+    if let Some(old) = environment.store.load(&name)? {
+        match settle(environment, old, request, &netns).await? {
+            Settled::Done(done) => return Ok(*done),
+            Settled::Cleared(told) => change = *told,
+        }
     }
     check_not_bound(environment, request, &netns)?;
     let pins = Pins::of(&environment.bpffs, &name);
     pins.check_absent()?;
     let mut journal = plan(request, name, &netns).await?;
+    change.apply(&mut journal)?;
     environment.store.save(&journal)?;
     match carry_out(environment, &mut journal, &netns, &pins).await {
         Ok(()) => Ok(journal),
@@ -47,32 +51,42 @@ pub async fn attach(environment: &Environment, request: &AttachRequest) -> Resul
     }
 }
 
-/// What becomes of a binding of this name that is there already: `Some` when it is the one that is asked for and whole,
-/// `None` when it was cleared away, an error when it is another's.
-async fn settle(
-    environment: &Environment,
-    old: Journal,
-    request: &AttachRequest,
-    netns: &Netns,
-) -> Result<Option<Journal>> {
+/// What became of a binding of this name that was there already.
+enum Settled {
+    /// It is the one that is asked for, and whole.
+    Done(Box<Journal>),
+    /// It was cleared away; the new one is to have the lease that the old one was changed to.
+    Cleared(Box<LeaseChange>),
+}
+
+/// Settles what becomes of a binding of this name that is there already; an error when it is another's.
+async fn settle(environment: &Environment, old: Journal, request: &AttachRequest, netns: &Netns) -> Result<Settled> {
     let name = &old.name;
     let state = State::of(environment, &old).await?;
     let same_place = old.netns.same(&netns.id()) && old.request.nic == request.nic;
+    let same = same_place && old.request.is_same_as(request);
     match state {
         State::Gone => {}
         _ if !same_place => {
             let other = format!("it is the binding of {} in {}", old.nic.name, old.netns_path.display());
             return Err(Error::new(format!("use the name {name}"), other).with_hint("choose another with --name"));
         }
-        State::Ready if old.request.is_same_as(request) => return Ok(Some(old)),
+        State::Ready if same => return Ok(Settled::Done(Box::new(old))),
         State::Ready => {
             return Err(Error::new(format!("attach {name} again"), "it exists, with other options")
                 .with_hint(format!("tapwire detach {name}, then attach")));
         }
+        State::Degraded(_) if same && old.phase == Phase::Changing => {
+            // If it cannot be completed, there is more amiss than a change that was interrupted.
+            if let Ok(done) = complete(environment, &old, old.clone()) {
+                return Ok(Settled::Done(Box::new(done)));
+            }
+        }
         State::Degraded(_) => {}
     }
+    let change = if same { old.change.clone() } else { LeaseChange::default() };
     undo(environment, old).await?;
-    Ok(None)
+    Ok(Settled::Cleared(Box::new(change)))
 }
 
 /// A NIC or a tap can be in one binding only.

@@ -58,6 +58,7 @@ impl State {
         let Some(netns) = Netns::find(&journal.netns, Some(&journal.netns_path))? else { return Ok(Self::Gone) };
         match journal.phase {
             Phase::Attaching => return Ok(Self::Degraded(format!("attach {}", under_way(environment)))),
+            Phase::Changing => return Ok(Self::Degraded(format!("lease set {}", under_way(environment)))),
             Phase::Detaching => return Ok(Self::Degraded(format!("detach {}", under_way(environment)))),
             Phase::Ready => {}
         }

@@ -1,15 +1,18 @@
 //! The command line.
 
-use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf};
+use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, str::FromStr as _};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
 
 use crate::{
     Error,
+    change::LeaseChange,
     guest_mac::GuestMac,
-    lease::{LeaseOptions, PrivateOption, Setting, file, options::NONE, values},
+    lease::{LeaseOptions, LeaseRoute, PrivateOption, Setting, file, options::NONE, values},
     netns::NetnsSpec,
     request::{AttachRequest, DhcpMode, TapOwner},
+    resolv::Resolv,
     wire::{HookChoice, MacMode, ToNetwork},
 };
 
@@ -43,6 +46,9 @@ pub enum Command {
     List(Output),
     /// Show a binding with its lease and counters.
     Show(Existing),
+    /// Change what a running guest is told.
+    #[command(subcommand)]
+    Lease(LeaseCommand),
 }
 
 /// How a verb prints.
@@ -228,6 +234,48 @@ impl Attach {
     }
 }
 
+/// The verbs of a lease.
+#[derive(Debug, Subcommand)]
+pub enum LeaseCommand {
+    /// Change the lease of a binding, in one step; what is not named stays as it is.
+    Set(Box<LeaseSet>),
+}
+
+/// What can be changed of a lease.
+#[derive(Debug, Args)]
+pub struct LeaseSet {
+    /// Which binding.
+    #[command(flatten)]
+    pub binding: Existing,
+    /// The guest's address with its prefix.
+    #[arg(long, value_name = "IP/PREFIX", value_parser = parse_address)]
+    pub address: Option<Ipv4Net>,
+    /// The guest's routes, in place of all it has: "DESTINATION via GATEWAY", DESTINATION for one on the link, or "none".
+    #[arg(long, value_name = "ROUTE", value_delimiter = ',', value_parser = or_none(LeaseRoute::from_str))]
+    pub route: Vec<Setting<LeaseRoute>>,
+    /// The guest's MAC: the pod NIC's, the one that it shows next, or this one.
+    #[arg(long, value_name = "nic|learn|MAC")]
+    pub guest_mac: Option<GuestMac>,
+    /// What the guest is told.
+    #[command(flatten)]
+    pub lease: LeaseArgs,
+}
+
+impl LeaseSet {
+    /// The same, for the library, and what of resolv.conf is of no use.
+    pub fn change(&self) -> crate::Result<(LeaseChange, Vec<String>)> {
+        let (mut options, mut warnings) = (self.lease.options()?, Vec::new());
+        if let Some(path) = &self.lease.resolv_conf {
+            let (resolv, useless) = Resolv::find(&NetnsSpec::Current, Some(path))?;
+            let (dns, search) = (Setting::list(resolv.nameservers), Setting::list(resolv.search));
+            options = options.merged_over(&LeaseOptions { dns, search, ..LeaseOptions::default() });
+            warnings = useless;
+        }
+        let routes = list("route", &self.route, Ok)?;
+        Ok((LeaseChange { options, address: self.address, routes, guest_mac: self.guest_mac }, warnings))
+    }
+}
+
 /// A binding that exists.
 #[derive(Debug, Args)]
 #[group(id = "binding", required = true, multiple = false, args = ["name", "name_flag"])]
@@ -285,8 +333,20 @@ fn list<T: Clone>(
     if items.is_empty() {
         return Ok(Setting::AsIs);
     }
-    let hint = "give each value once; --lease-file takes no part in a list that a flag gives";
+    let hint = "give each value once, and no more than an option holds";
     check(items).map(Setting::Given).map_err(|why| wrong(why).with_hint(hint))
+}
+
+fn parse_address(text: &str) -> Result<Ipv4Net, String> {
+    let address: Ipv4Net =
+        text.parse().map_err(|_| "not an IPv4 address with its prefix, as 10.1.1.5/24".to_owned())?;
+    let addr = address.addr();
+    let is_a_hosts = !addr.is_unspecified() && !addr.is_loopback() && !addr.is_multicast() && !addr.is_broadcast();
+    let is_in_net = address.prefix_len() > 30 || (addr != address.network() && addr != address.broadcast());
+    if is_a_hosts && is_in_net && address.prefix_len() > 0 {
+        return Ok(address);
+    }
+    Err("not an address that a host can have".to_owned())
 }
 
 #[cfg(test)]

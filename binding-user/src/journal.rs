@@ -14,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    change::LeaseChange,
     datapath::{Hook, bpffs::make_private_folder},
     error::{Context as _, Error, Result},
     lease::Lease,
@@ -35,6 +36,8 @@ pub enum Phase {
     Attaching,
     /// Whole.
     Ready,
+    /// `lease set` has begun and not ended: some hooks may have their old program. The record is of the new lease.
+    Changing,
     /// `detach` has begun and not ended.
     Detaching,
 }
@@ -92,6 +95,9 @@ pub struct Journal {
     pub tap: TapRecord,
     /// The lease; `None` for a pure wire.
     pub lease: Option<Lease>,
+    /// What `lease set` was told since, all of it together.
+    #[serde(default)]
+    pub change: LeaseChange,
     /// How frames go.
     pub wire: Wire,
     /// The programs and their places.

@@ -7,6 +7,7 @@
 
 pub mod file;
 pub mod options;
+mod route;
 pub mod values;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,6 +17,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 pub use options::{LeaseOptions, Setting};
+pub use route::LeaseRoute;
 
 use crate::{
     error::{Error, Result},
@@ -82,15 +84,6 @@ pub struct PrivateOption {
     pub value: String,
 }
 
-/// A route that the guest is told of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseRoute {
-    /// Destination.
-    pub dst: Ipv4Net,
-    /// Next hop; `None` is on the link itself.
-    pub via: Option<Ipv4Addr>,
-}
-
 impl Lease {
     /// The lease that follows from the facts; `None` when the NIC has no IPv4 address.
     pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
@@ -134,9 +127,33 @@ impl Lease {
         Ok(Some(lease))
     }
 
+    /// Gives the lease another address, and other routes if any are given.
+    ///
+    /// The server identifier stays, also where the gateway changes: a client renews at the server that it knows, and
+    /// shall be answered.
+    pub fn relocate(&mut self, address: Ipv4Net, routes: &Setting<Vec<LeaseRoute>>) -> Result<()> {
+        let stand_in = self.answers_for_server().then_some(LeaseRoute { dst: host(self.server_id), via: None });
+        let old = self.routes.iter().filter(|route| Some(**route) != stand_in).copied().collect();
+        let routes = match routes {
+            Setting::AsIs => old,
+            Setting::Cleared => Vec::new(),
+            Setting::Given(routes) => routes.clone(),
+        };
+        let mut defaults = routes.iter().filter(|route| route.dst.prefix_len() == 0);
+        self.gateway = defaults.next().and_then(|route| route.via);
+        if defaults.next().is_some() {
+            return Err(Error::new("set the routes", "there are two default routes").with_hint("give the guest one"));
+        }
+        self.address = address;
+        self.neighbours.retain(|neighbour| neighbour.address != Some(address.addr()));
+        self.routes = self.order_routes(&routes, LeaseRoute { dst: address.trunc(), via: None });
+        Ok(())
+    }
+
     /// Whether the server identifier is nobody's address, so that the ARP responder must answer for it.
     pub fn answers_for_server(&self) -> bool {
-        self.gateway.is_none()
+        let on_link = self.address.prefix_len() < 32 && self.address.contains(&self.server_id);
+        self.gateway != Some(self.server_id) && !on_link
     }
 
     /// Whether the routes say more than "the gateway, which is on the link": only then is option 121 needed.

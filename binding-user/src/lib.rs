@@ -1,11 +1,12 @@
 //! tapwire, the library: everything that the `tapwire` binary does, for other programs to use.
 //!
-//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`] and [`detach`] change a binding, by a
-//! [`plan`] and a [`journal`]; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
+//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`], [`change`] and [`detach`] change a binding,
+//! by a [`plan`] and a [`journal`]; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
 //! [`dhcp`], [`snapshot`] and [`tap`] do it, over [`netlink`] in a [`netns`].
 
 pub mod attach;
 pub mod binding;
+pub mod change;
 pub mod cli;
 pub mod datapath;
 pub mod detach;

@@ -9,7 +9,8 @@ use binding_user::{
     Context as _, Error, Result,
     attach::attach,
     binding::Environment,
-    cli::{Cli, Command, Discover, Format, Output},
+    change::change,
+    cli::{Cli, Command, Discover, Format, LeaseCommand, LeaseSet, Output},
     datapath::Bpffs,
     detach::detach,
     discovery::Discovery,
@@ -40,9 +41,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {
             let journal = attach(&environment, &arguments.request()?).await?;
-            for warning in &journal.warnings {
-                eprintln!("warning: {warning}");
-            }
+            warn(&journal.warnings);
             let report = Report::of(&environment, &journal).await;
             print(arguments.output, &report, Report::to_text)
         }
@@ -54,6 +53,7 @@ async fn run(cli: Cli) -> Result<()> {
             })
         }
         Command::List(output) => list(&environment, output).await,
+        Command::Lease(LeaseCommand::Set(arguments)) => lease_set(&environment, &arguments).await,
         Command::Show(arguments) => {
             let journal = environment.store.load_existing(arguments.name())?;
             let report = Report::of(&environment, &journal).await;
@@ -65,6 +65,21 @@ async fn run(cli: Cli) -> Result<()> {
 async fn discover(arguments: &Discover) -> Result<()> {
     let discovery = Discovery::make(arguments).await?;
     print(arguments.output, &discovery, Discovery::to_text)
+}
+
+async fn lease_set(environment: &Environment, arguments: &LeaseSet) -> Result<()> {
+    let (wanted, warnings) = arguments.change()?;
+    let journal = change(environment, arguments.binding.name(), &wanted).await?;
+    warn(&warnings);
+    warn(&journal.warnings);
+    let report = Report::of(environment, &journal).await;
+    print(arguments.binding.output, &report, Report::to_text)
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
 }
 
 async fn list(environment: &Environment, output: Output) -> Result<()> {

@@ -3,6 +3,7 @@
 use binding_common::{MacAddr, dhcp::Server};
 
 use crate::{
+    change::LeaseChange,
     datapath::{Constants, HookKind, hook, tcx},
     dhcp::Replies,
     discover::discover,
@@ -81,6 +82,7 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
         snapshot,
         tap,
         lease,
+        change: LeaseChange::default(),
         wire,
         hooks,
         clsact_made,

@@ -89,6 +89,30 @@ impl Hook {
         Ok(())
     }
 
+    /// Gives the hook another program, in one step: no frame meets the old one after the new one, or none at all. On
+    /// failure the old one is still there.
+    pub fn replace(&self, kind: HookKind, programs: &mut Programs, pins: &Pins) -> Result<()> {
+        let what = || format!("replace {} on {} of {}", self.program, self.side(), self.device);
+        let link: SchedClassifierLink = match kind {
+            HookKind::Tcx => {
+                let link = PinnedLink::from_pin(pins.link(&self.program)).map_err(|error| chain(&error));
+                FdLink::from(link.context(what)?).try_into().map_err(|error| chain(&error)).context(what)?
+            }
+            HookKind::Clsact => {
+                SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None)
+                    .context(what)?
+            }
+        };
+        let program = programs.program(&self.program)?;
+        let taken = program.attach_to_link(link).and_then(|id| program.take_link(id));
+        let link = taken.map_err(|error| chain(&error)).context(what)?;
+        if kind == HookKind::Clsact {
+            #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
+            mem::forget(link);
+        }
+        Ok(())
+    }
+
     /// Takes the program off its TCX hook, by removing the pin that holds the link. One that is not there is no error.
     pub fn unpin(&self, pins: &Pins) -> Result<()> {
         match std::fs::remove_file(pins.link(&self.program)) {

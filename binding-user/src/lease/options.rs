@@ -60,6 +60,13 @@ impl<T> From<Setting<T>> for Record<T> {
     }
 }
 
+impl<T> Setting<Vec<T>> {
+    /// This list, also where it is empty.
+    pub fn list(list: Vec<T>) -> Self {
+        if list.is_empty() { Self::Cleared } else { Self::Given(list) }
+    }
+}
+
 impl<T: Clone> Setting<T> {
     /// What is said here, and where nothing is, what the older one said.
     #[must_use]

@@ -1,0 +1,148 @@
+//! `lease set`: changes what the guest is told, while it runs.
+//!
+//! The programs and the replies that they give are one thing: new ones are loaded beside the old, with maps of their own
+//! but for the counters and the guest's MAC, and then each hook is given its new program in one step of the kernel's. So
+//! a guest is answered by the old lease or by the new one, never by half of each; no frame meets a hook without a
+//! program; and until all hooks have their new program, frames of the old and of the new address both pass.
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attach::load_programs,
+    binding::{Environment, State},
+    datapath::{HookKind, Pins, Programs},
+    dhcp::Replies,
+    error::{Error, Result},
+    guest_mac::GuestMac,
+    journal::{Journal, Phase},
+    lease::{Lease, LeaseOptions, LeaseRoute, Setting},
+    netns::Netns,
+};
+
+/// What is wanted otherwise of a lease that exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeaseChange {
+    /// What attach can be told as well.
+    pub options: LeaseOptions,
+    /// Another address, with its prefix.
+    pub address: Option<Ipv4Net>,
+    /// Other routes, in place of all that there are.
+    pub routes: Setting<Vec<LeaseRoute>>,
+    /// Another MAC of the guest.
+    pub guest_mac: Option<GuestMac>,
+}
+
+impl LeaseChange {
+    /// This change, and where it says nothing, what an older one said.
+    #[must_use]
+    pub fn merged_over(&self, older: &Self) -> Self {
+        Self {
+            options: self.options.merged_over(&older.options),
+            address: self.address.or(older.address),
+            routes: self.routes.merged_over(&older.routes),
+            guest_mac: self.guest_mac.or(older.guest_mac),
+        }
+    }
+
+    /// Changes the record of a binding, and notes there that it did. What cannot be is refused.
+    pub fn apply(&self, journal: &mut Journal) -> Result<()> {
+        let guest_mac = self.guest_mac.unwrap_or(journal.wire.guest_mac);
+        let told = Self { guest_mac: None, ..self.clone() } != Self::default();
+        match &mut journal.lease {
+            None if told => {
+                return Err(Error::new(
+                    format!("change the lease of {}", journal.name),
+                    "it has none: it is a pure wire",
+                )
+                .with_hint("detach, then attach with --dhcp on"));
+            }
+            None => {}
+            Some(lease) => {
+                let before = Replies::new(lease).map(|replies| replies.warnings()).unwrap_or_default();
+                self.apply_to(lease, journal.nic.mtu, journal.tap.mtu)?;
+                lease.mac = guest_mac.expected(journal.nic.mac);
+                journal.warnings.retain(|warning| !before.contains(warning));
+                journal.warnings.extend(Replies::new(lease)?.warnings());
+            }
+        }
+        journal.wire.guest_mac = guest_mac;
+        journal.change = self.merged_over(&journal.change);
+        Ok(())
+    }
+
+    fn apply_to(&self, lease: &mut Lease, nic_mtu: u32, tap_mtu: u32) -> Result<()> {
+        self.options.check_mtu(nic_mtu)?;
+        if let Some(mtu) = self.options.mtu.filter(|mtu| *mtu > tap_mtu) {
+            return Err(Error::new("set the guest's MTU", format!("{mtu} is over the tap's {tap_mtu}"))
+                .with_hint(format!("choose --mtu {tap_mtu} or less")));
+        }
+        let gateway = lease.gateway;
+        if self.address.is_some() || self.routes != Setting::AsIs {
+            lease.relocate(self.address.unwrap_or(lease.address), &self.routes)?;
+        }
+        if lease.gateway != gateway && lease.neighbours.iter().any(|neighbour| neighbour.address.is_none()) {
+            return Err(Error::new("change the gateway", "all ARP requests are answered with the MAC of the old one")
+                .with_hint("detach, then attach with --arp-reply-all and the new gateway"));
+        }
+        self.options.apply(lease);
+        Ok(())
+    }
+}
+
+/// Changes the lease of a binding, and gives its new record. Killed half way, it is completed by the next `lease set`,
+/// with or without a change, or by the `attach` that made the binding.
+pub async fn change(environment: &Environment, name: &str, change: &LeaseChange) -> Result<Journal> {
+    let _lock = environment.store.lock()?;
+    let old = environment.store.load_existing(name)?;
+    let state = State::of(environment, &old).await?;
+    if state != State::Ready && old.phase != Phase::Changing {
+        return Err(Error::new(
+            format!("change the lease of {name}"),
+            format!("it is {}: {}", state.word(), state.reason()),
+        )
+        .with_hint("attach it again as it was attached; that makes it whole"));
+    }
+    let mut new = old.clone();
+    change.apply(&mut new)?;
+    complete(environment, &old, new)
+}
+
+/// Gives the hooks the programs of a record, which was `old` before. The caller holds the lock.
+pub(crate) fn complete(environment: &Environment, old: &Journal, mut new: Journal) -> Result<Journal> {
+    let what = || format!("change the lease of {}", new.name);
+    let gone = || Error::new(what(), "its namespace or its tap is gone");
+    let netns = Netns::find(&new.netns, Some(&new.netns_path))?.ok_or_else(gone)?;
+    let tap = new.tap.ifindex.ok_or_else(gone)?;
+    let pins = Pins::of(&environment.bpffs, &new.name);
+    // What the kernel refuses, it refuses here, where nothing has been changed.
+    let mut programs = load_programs(&new, tap, &pins)?;
+    new.phase = Phase::Changing;
+    environment.store.save(&new)?;
+    if new.wire.guest_mac == GuestMac::Learn && new.wire.guest_mac != old.wire.guest_mac {
+        pins.forget_learned()?;
+    }
+    if let Err(error) = replace(&new, &mut programs, &netns, &pins) {
+        return Err(roll_back(environment, old, tap, &netns, &pins, error));
+    }
+    new.phase = Phase::Ready;
+    environment.store.save(&new)?;
+    Ok(new)
+}
+
+fn replace(journal: &Journal, programs: &mut Programs, netns: &Netns, pins: &Pins) -> Result<()> {
+    let kind: HookKind = journal.wire.hook;
+    netns.run(|| journal.hooks.iter().try_for_each(|hook| hook.replace(kind, programs, pins)))
+}
+
+/// Puts the old programs back where the new ones are already.
+fn roll_back(environment: &Environment, old: &Journal, tap: u32, netns: &Netns, pins: &Pins, error: Error) -> Error {
+    let restored = load_programs(old, tap, pins)
+        .and_then(|mut programs| replace(old, &mut programs, netns, pins))
+        .and_then(|()| environment.store.save(old));
+    match restored {
+        Ok(()) => error,
+        Err(second) => error.and(&second),
+    }
+}
