@@ -109,18 +109,6 @@ fn a_default_route_that_dhcp_cannot_say() {
 }
 
 #[test]
-fn a_route_that_would_not_come_back() {
-    lab::require_root!();
-    let mut lab = Lab::new("nexthop");
-    lab.ip(&["nexthop", "add", "id", "7", "via", "10.244.1.1", "dev", "eth0"]);
-    lab.ip(&["route", "add", "10.9.0.0/16", "nhid", "7"]);
-    let refusal = lab.assert_refused(&[], "the nexthop object 7");
-    let discovered = lab.tapwire.json(&["discover", "--netns", lab.pod.namespace.name()]).unwrap();
-    let warning = format!("attach would refuse without --mac-mode keep: {}", refusal.error);
-    assert_eq!(discovered["warnings"], serde_json::json!([warning]));
-}
-
-#[test]
 fn the_machines_own_namespace_without_force() {
     lab::require_root!();
     let pod = Pod::new("self").unwrap();
@@ -217,6 +205,9 @@ fn a_route_that_could_not_be_given_back() {
     lab.ip(&["route", "add", "10.9.0.0/16", "nhid", "7"]);
     let refusal = lab.assert_refused(&[], "nexthop object");
     assert!(refusal.hint.unwrap().contains("--mac-mode keep"));
+    let discovered = lab.tapwire.json(&["discover", "--netns", lab.pod.namespace.name()]).unwrap();
+    let warning = format!("attach would refuse without --mac-mode keep: {}", refusal.error);
+    assert_eq!(discovered["warnings"], serde_json::json!([warning]));
 }
 
 #[test]

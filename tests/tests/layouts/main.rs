@@ -11,7 +11,7 @@ use lab::{
     layouts::{self, BEYOND, Layout, bare, host_of, table},
     pod::LAN,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longest wait for a client.
 const SOON: Duration = Duration::from_secs(25);
@@ -29,6 +29,7 @@ fn discovers(layout: &Layout, pod: &Pod) -> Value {
     assert_eq!(lease["mac"], layout.mac);
     let routes: Vec<_> = lease["routes"].as_array().unwrap().iter().map(layouts::route).collect();
     assert_eq!(routes, expected.routes);
+    assert_eq!(found["warnings"], json!([]), "DHCP says all of it");
     lease.clone()
 }
 
@@ -168,5 +169,43 @@ fn macvlan_without_addresses() {
     let (_client, lease) = DhcpClient::acquire_on(guest, ClientKind::Dhclient).unwrap();
     // It is dnsmasq's time.
     assert_eq!((lease.address, lease.lease_seconds), (Some(Ipv4Addr::new(10, 244, 1, 5)), Some(3600)));
+    ping(guest, "10.244.1.1", 1500);
+}
+
+#[test]
+fn aws() {
+    lab::require_root!();
+    comes_up(&table::AWS);
+}
+
+#[test]
+fn what_dhcp_cannot_say_of_the_routes_is_a_warning_and_the_guest_has_a_network() {
+    lab::require_root!();
+    let routes = [
+        "default nexthop via 10.244.1.1 dev eth0 nexthop via 10.244.1.2 dev eth0",
+        "default via 10.244.1.3 metric 9",
+        "blackhole 10.9.0.0/16",
+        "10.10.0.0/16 via 10.244.1.1 mtu 1400",
+    ];
+    let pod = Pod::builder("beyond").routes(&routes).build().unwrap();
+    let found = Tapwire::new().unwrap().json(&["discover", "--netns", pod.namespace.name()]).unwrap();
+    let told = "the guest is not told of it";
+    let expected = json!([
+        "the route to 0.0.0.0/0 has several paths; the guest is told of one, via 10.244.1.1",
+        format!("the pod refuses 10.9.0.0/16 by a route; {told}"),
+        format!("the route to 0.0.0.0/0 via 10.244.1.3 of metric 9 has a better one beside it; {told}"),
+        "the route to 10.10.0.0/16 has the MTU 1400; the guest is told 1500 for all routes",
+    ]);
+    assert_eq!(found["warnings"], expected);
+    let scene = Scene::new(pod, &[], Offloads::Virtio).unwrap();
+    assert_eq!(scene.tapwire.show(lab::BINDING).unwrap()["warnings"], expected);
+    let guest = &scene.guest.namespace;
+    let (_client, lease) = DhcpClient::acquire_on(guest, ClientKind::Dhclient).unwrap();
+    let routes = [
+        "10.10.0.0/16 via 10.244.1.1 dev eth0",
+        "10.244.1.0/24 dev eth0 proto kernel scope link src 10.244.1.5",
+        "default via 10.244.1.1 dev eth0",
+    ];
+    assert_eq!(lease.routes, routes);
     ping(guest, "10.244.1.1", 1500);
 }
