@@ -100,12 +100,10 @@ impl Chosen {
             return;
         }
         match route.kind {
-            RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit => {
-                self.lose(route, Share::Nothing, format!("the pod refuses {dst} by a route"));
-            }
             RouteKind::Throw => {
                 self.lose(route, Share::Nothing, format!("the pod has a route that throws {dst} out of table {table}"));
             }
+            kind if refuses(kind) => self.lose(route, Share::Nothing, format!("the pod refuses {dst} by a route")),
             _ => {
                 let says_where = attribute(rtm::RTA_OIF).or(attribute(rtm::RTA_MULTIPATH)).is_some();
                 if let Some(id) = attribute(rtm::RTA_NH_ID).and_then(u32_of).filter(|_| !says_where) {
@@ -154,8 +152,7 @@ impl Chosen {
             let is_told = |table| messages.iter().any(|message| tells_of(message, table, of.ifindex));
             match rule.action {
                 Action::Lookup(table) if !is_told(table) => self.warnings.push(format!(
-                    "the rule of priority {} has the pod look in table {table}, where no route is by {}; the guest is \
-                     not told of it",
+                    "the rule of priority {} leads to table {table}, where no route is by {}; the guest is not told of it",
                     rule.priority, of.nic
                 )),
                 Action::Refuse => self.warnings.push(format!(
@@ -193,10 +190,15 @@ fn by_first_path(message: &RawMessage, route: &Route, ifindex: u32) -> Option<Ro
 
 /// Whether a route has told, or is told of, where a rule leads to its table.
 fn tells_of(message: &RawMessage, table: u32, ifindex: u32) -> bool {
-    let refuses = || Route::parse(message).is_some_and(|route| route.kind != RouteKind::Unicast);
+    let refuses = || Route::parse(message).is_some_and(|route| refuses(route.kind));
     rtm::route_table(message) == table
         && message.header::<1>() == [rtm::AF_INET]
         && (rtm::route_leaves_by(message, ifindex) || refuses())
+}
+
+/// Whether what a route of this kind leads to is not to be reached by its table.
+fn refuses(kind: RouteKind) -> bool {
+    matches!(kind, RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw)
 }
 
 fn is_ipv4_default(route: &Route) -> bool {

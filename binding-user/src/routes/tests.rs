@@ -97,14 +97,21 @@ async fn of_several_paths_the_first_by_the_nic_is_told() {
         "nexthop add id 9 group 7/8",
         "route add 10.6.0.0/16 nhid 9",
         "route add 10.7.0.0/16 nhid 8",
+        "-4 route add 10.8.0.0/16 nexthop via inet6 fe80::1 dev eth0 nexthop via 10.0.0.6 dev eth0",
     ])
     .await
     else {
         return;
     };
-    assert_eq!(told(&facts), ["10.6.0.0/16 10.0.0.3", "10.7.0.0/16 10.0.0.4", "0.0.0.0/0 10.0.0.1"]);
-    let texts =
-        ["0.0.0.0/0 has several paths; the guest is told of one, via 10.0.0.1", "10.6.0.0/16 has several paths"];
+    assert_eq!(
+        told(&facts),
+        ["10.6.0.0/16 10.0.0.3", "10.7.0.0/16 10.0.0.4", "10.8.0.0/16 10.0.0.6", "0.0.0.0/0 10.0.0.1"]
+    );
+    let texts = [
+        "0.0.0.0/0 has several paths; the guest is told of one, via 10.0.0.1",
+        "10.6.0.0/16 has several paths",
+        "10.8.0.0/16 has several paths; the guest is told of one, via 10.0.0.6",
+    ];
     assert_warned(&facts, &texts);
 }
 
@@ -203,6 +210,9 @@ async fn a_rule_that_no_route_tells_of_is_a_warning() {
         "rule add to 10.8.0.0/16 priority 101 prohibit",
         "rule add from 10.9.9.9 priority 102 lookup 78",
         "rule add from all priority 103 lookup main suppress_prefixlength 0",
+        // A sidecar's.
+        "route add local default dev lo table 133",
+        "rule add fwmark 1337 priority 104 lookup 133",
     ])
     .await
     else {
@@ -211,7 +221,11 @@ async fn a_rule_that_no_route_tells_of_is_a_warning() {
     assert_eq!(told(&facts), ["0.0.0.0/0 10.0.0.1"]);
     assert_warned(
         &facts,
-        &["priority 100 has the pod look in table 77", "priority 101 refuses some of what the pod sends"],
+        &[
+            "priority 100 leads to table 77, where no route is by eth0",
+            "priority 104 leads to table 133",
+            "priority 101 refuses some of what the pod sends",
+        ],
     );
 }
 

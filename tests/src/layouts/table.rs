@@ -232,10 +232,10 @@ pub const KINDNET: Layout = Layout {
     ..PTP
 };
 
-/// Alike, with the MTU of Google's network.
+/// Alike, with the MTU of Google's network. With its second data plane a pod looks as with Cilium.
 pub const GKE: Layout = Layout {
     name: "gke",
-    source: "confidential-containers/cloud-api-adaptor, issue 1920: `CNI plugins like PTP and GKE remove the kernel route`",
+    source: "confidential-containers/cloud-api-adaptor, which met it: GKE removes the kernel route as ptp does",
     mtu: 1460,
     address: "10.8.3.5/24 brd 10.8.3.255",
     beside: "10.8.3.6/24 brd 10.8.3.255",

@@ -60,7 +60,9 @@ fn comes_up_with(layout: &Layout, kinds: &[ClientKind]) {
     let _around = layout.surround(&pod).unwrap();
     let discovered = discovers(layout, &pod);
     let scene = Scene::new(pod, &[], Offloads::Virtio).unwrap();
-    assert_eq!(scene.tapwire.show(lab::BINDING).unwrap()["lease"], discovered);
+    let shown = scene.tapwire.show(lab::BINDING).unwrap();
+    assert_eq!(shown["lease"], discovered);
+    assert_eq!(shown["wire"]["mac_mode"], if layout.joint == Joint::Macvlan { "keep" } else { "swap" });
     let (guest, expected) = (&scene.guest.namespace, &layout.expected);
     let gateway = expected.gateway.parse().ok();
     for kind in kinds {
