@@ -16,8 +16,9 @@ use binding_common::{
 /// `BPF_ADJ_ROOM_MAC` of `enum bpf_adj_room_mode`: room is made or taken between the Ethernet header and the next.
 const BPF_ADJ_ROOM_MAC: u32 = 1;
 
-/// Octets by which a frame is made too long before it is cut to its length; see [`Frame::resize`].
-const SPARE: u32 = 48;
+/// Octets by which a frame is made too long before it is cut to its length; see [`Frame::resize`]. More than are before
+/// the UDP header behind the longest IPv4 header, 74.
+const SPARE: u32 = 80;
 
 /// A frame with its first [`HEADERS`] octets, or all that it has, ready to be read.
 ///

@@ -106,6 +106,10 @@ pub async fn change(environment: &Environment, name: &str, change: &LeaseChange)
     }
     let mut new = old.clone();
     change.apply(&mut new)?;
+    if change.guest_mac == Some(GuestMac::Learn) {
+        // What the old programs take from the guest's next frame is right for the new ones, too.
+        Pins::of(&environment.bpffs, name).forget_learned()?;
+    }
     complete(environment, &old, new)
 }
 
@@ -120,9 +124,6 @@ pub(crate) fn complete(environment: &Environment, old: &Journal, mut new: Journa
     let mut programs = load_programs(&new, tap, &pins)?;
     new.phase = Phase::Changing;
     environment.store.save(&new)?;
-    if new.wire.guest_mac == GuestMac::Learn && new.wire.guest_mac != old.wire.guest_mac {
-        pins.forget_learned()?;
-    }
     if let Err(error) = replace(&new, &mut programs, &netns, &pins) {
         return Err(roll_back(environment, old, tap, &netns, &pins, error));
     }

@@ -63,6 +63,11 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
             lease.neighbours.push(find_gateway(&netlink, ifindex, &host_side, lease.gateway).await?);
         }
     }
+    if lease.is_none() && (request.arp_reply_all || request.lease.tells_something()) {
+        warnings.push(
+            "a pure wire tells the guest nothing: what was said of the lease and of ARP has no effect".to_owned(),
+        );
+    }
     let mac_mode = request.mac_mode.decide(&facts.nic)?;
     let snapshot = match mac_mode {
         MacMode::Keep => None,

@@ -54,23 +54,8 @@ impl DnsmasqConfig {
 
     fn arguments(&self) -> Vec<String> {
         let Self { interface, on_link, mac, address, netmask, lease_seconds, options } = self;
-        let mut arguments: Vec<String> = [
-            "dnsmasq",
-            "--keep-in-foreground",
-            "--user=root",
-            "--conf-file=/dev/null",
-            "--port=0",
-            "--pid-file=",
-            "--log-facility=-",
-            "--log-dhcp",
-            "--dhcp-authoritative",
-            // Else it pings the address for three seconds before it offers it.
-            "--no-ping",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        arguments.push(format!("--interface={interface}"));
-        arguments.push("--except-interface=lo".to_owned());
+        // Else it pings the address for three seconds before it offers it.
+        let mut arguments = ["--log-dhcp", "--dhcp-authoritative", "--no-ping"].map(str::to_owned).to_vec();
         arguments.push(format!("--dhcp-range={address},static,{netmask},{lease_seconds}"));
         arguments.push(format!("--dhcp-host={mac},{address}"));
         if !on_link {
@@ -81,37 +66,22 @@ impl DnsmasqConfig {
     }
 }
 
-/// A running dnsmasq; it ends with this value.
+/// A running DHCP server; it ends with this value.
 #[derive(Debug)]
 pub struct Dnsmasq {
-    process: Running,
-    log: PathBuf,
-    _folder: TempDir,
+    process: Process,
 }
 
 impl Dnsmasq {
     /// Starts the server in a namespace and waits until it serves.
     pub fn start(namespace: &Namespace, config: &DnsmasqConfig) -> Result<Self> {
-        let folder = tempfile::tempdir().context("making a folder for dnsmasq")?;
-        let log = folder.path().join("log");
-        let file = fs::File::create(&log).context("making dnsmasq's log")?;
-        let mut arguments = config.arguments();
-        arguments.push(format!("--dhcp-leasefile={}", folder.path().join("leases").display()));
-        let mut command = cmd::command(&arguments)?;
-        command.stdout(Stdio::from(file.try_clone()?)).stderr(Stdio::from(file));
-        let mut server = Self { process: namespace.spawn(&mut command)?, log, _folder: folder };
-        wait_for("dnsmasq to serve", Duration::from_secs(5), || {
-            if let Some(status) = server.process.ended()? {
-                bail!("dnsmasq ended ({status}): {}", server.log()?);
-            }
-            Ok(server.log()?.contains("static leases only").then_some(()))
-        })?;
-        Ok(server)
+        let process = Process::start(namespace, &config.interface, &config.arguments(), "static leases only")?;
+        Ok(Self { process })
     }
 
     /// What the server has said so far; it names every message and option.
     pub fn log(&self) -> Result<String> {
-        fs::read_to_string(&self.log).context("reading dnsmasq's log")
+        self.process.log()
     }
 
     /// How many messages of a kind, `DHCPREQUEST` for example, came or went.
@@ -122,6 +92,46 @@ impl Dnsmasq {
 
     /// Kills the server with SIGKILL, to show what is left without it.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.process.running.kill();
+    }
+}
+
+/// A dnsmasq on one link, without DNS, that keeps to itself; whatever it serves, it says in its log.
+#[derive(Debug)]
+pub(crate) struct Process {
+    running: Running,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Process {
+    /// Starts dnsmasq with more arguments, and waits until it says `serves`.
+    pub(crate) fn start(namespace: &Namespace, interface: &str, more: &[String], serves: &str) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for dnsmasq")?;
+        let log = folder.path().join("log");
+        let file = fs::File::create(&log).context("making dnsmasq's log")?;
+        let mut arguments =
+            ["dnsmasq", "--keep-in-foreground", "--user=root", "--conf-file=/dev/null", "--port=0", "--pid-file="]
+                .map(str::to_owned)
+                .to_vec();
+        arguments.extend(["--log-facility=-".to_owned(), "--except-interface=lo".to_owned()]);
+        arguments.push(format!("--interface={interface}"));
+        arguments.push(format!("--dhcp-leasefile={}", folder.path().join("leases").display()));
+        arguments.extend_from_slice(more);
+        let mut command = cmd::command(&arguments)?;
+        command.stdout(Stdio::from(file.try_clone()?)).stderr(Stdio::from(file));
+        let mut process = Self { running: namespace.spawn(&mut command)?, log, _folder: folder };
+        wait_for("dnsmasq to serve", Duration::from_secs(5), || {
+            if let Some(status) = process.running.ended()? {
+                bail!("dnsmasq ended ({status}): {}", process.log()?);
+            }
+            Ok(process.log()?.contains(serves).then_some(()))
+        })?;
+        Ok(process)
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> Result<String> {
+        fs::read_to_string(&self.log).context("reading dnsmasq's log")
     }
 }

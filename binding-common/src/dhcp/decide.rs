@@ -109,8 +109,9 @@ pub fn decide(request: &Request, server: &Server) -> Result<Decision, Reason> {
         DhcpMessage::Discover if request.rapid_commit => Reply::RapidCommit,
         DhcpMessage::Discover => Reply::Offer,
         DhcpMessage::Request => requested(request, server)?,
-        DhcpMessage::Inform if request.ciaddr == NO_ADDRESS => return Err(Reason::DhcpMalformed),
-        DhcpMessage::Inform => Reply::Inform,
+        // A client that forgets `ciaddr` still has its address in the IPv4 header, and is answered there, as by Kea.
+        DhcpMessage::Inform if request.ciaddr != NO_ADDRESS || request.sent_from == server.lease => Reply::Inform,
+        DhcpMessage::Inform => return Err(Reason::DhcpMalformed),
         // The lease is kept for the guest: nobody else can have it.
         _ => return Ok(Decision::Consume),
     };

@@ -74,6 +74,8 @@ pub struct Request {
     pub requested: [u8; 4],
     /// Option 54; zero when there is none.
     pub server: [u8; 4],
+    /// Source of the IPv4 header.
+    pub sent_from: [u8; 4],
     /// Destination of the IPv4 header.
     pub sent_to: [u8; 4],
     /// Client hardware address; an Ethernet one is its first six octets.
@@ -113,6 +115,7 @@ impl Default for Request {
             giaddr: [0; 4],
             requested: [0; 4],
             server: [0; 4],
+            sent_from: [0; 4],
             sent_to: [0; 4],
             chaddr: [0; 16],
             source_mac: MacAddr::ZERO,
@@ -169,6 +172,7 @@ impl Request {
     /// Reads what the headers say, which is enough to know whether the message is for this server at all.
     #[inline(always)]
     pub fn read_headers(&mut self, packet: &(impl Packet + ?Sized), udp: Udp) -> Result<(), Reason> {
+        self.sent_from = packet.header(26).ok_or(Reason::DhcpMalformed)?;
         self.sent_to = packet.header(30).ok_or(Reason::DhcpMalformed)?;
         self.source_mac = MacAddr(packet.header(6).ok_or(Reason::DhcpMalformed)?);
         self.source_port = udp.source;

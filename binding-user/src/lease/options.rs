@@ -150,6 +150,11 @@ impl LeaseOptions {
         self.private_options.apply(&mut lease.private_options);
     }
 
+    /// Whether anything is said that only a lease can tell; the MTU is also a tap's.
+    pub fn tells_something(&self) -> bool {
+        Self { mtu: None, ..self.clone() } != Self::default()
+    }
+
     /// Refuses an MTU that the NIC does not carry, in octets.
     pub fn check_mtu(&self, nic: u32) -> Result<()> {
         match self.mtu {

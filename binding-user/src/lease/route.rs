@@ -26,7 +26,7 @@ impl FromStr for LeaseRoute {
             [dst] => (*dst, None),
             [dst, "via", via] => (*dst, Some(*via)),
             _ => {
-                return Err("not of the form \"DESTINATION via GATEWAY\", or DESTINATION for one on the link".to_owned());
+                return Err("not \"DESTINATION via GATEWAY\", nor a DESTINATION that is on the link".to_owned());
             }
         };
         let dst = if dst == "default" { "0.0.0.0/0" } else { dst };

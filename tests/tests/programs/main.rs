@@ -1,9 +1,10 @@
 //! The programs in the kernel, one frame at a time, through `BPF_PROG_TEST_RUN`: the verdict, the bytes, the counters.
 //!
 //! The kernel takes frames of 14 octets to about a page here and sends none of them; longer ones and real devices are in
-//! `frames.rs`.
+//! `frames` and `conformance`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod alike;
 mod arp;
 mod fixup;
 

@@ -6,6 +6,7 @@ use std::{
     fs,
     io::Read,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use super::{LLVM, apt};
@@ -142,6 +143,7 @@ pub(super) const NEEDS: &[Need] = &[
     need("bpffs", "keeps the programs loaded when tapwire has ended", |_| has_bpffs(), Remedy::MountBpffs),
     need("apt lists", "the kernels of guests are downloaded with apt", |_| apt::has_lists(), Remedy::AptLists),
     tool("qemu-system-x86_64", "runs the VMs", &["qemu-system-x86"]),
+    need("iPXE for QEMU's NICs", "lets VMs boot from the network", |_| has_boot_roms(), Remedy::Apt(&["ipxe-qemu"])),
     need(
         "static busybox",
         "is all that the VMs of demo and tests run",
@@ -194,6 +196,17 @@ fn has_static_busybox() -> bool {
     let mut head = Vec::new();
     let read = Read::by_ref(&mut file).take(HEAD).read_to_end(&mut head);
     read.is_ok() && !head.windows(4).any(|bytes| bytes == b"/ld-")
+}
+
+/// QEMU itself knows where it looks for ROMs; without QEMU it is QEMU that is missing, and its package brings them.
+fn has_boot_roms() -> bool {
+    let Ok(output) = Command::new("qemu-system-x86_64").args(["-L", "help"]).output() else {
+        return true;
+    };
+    let folders = String::from_utf8_lossy(&output.stdout).into_owned();
+    ["efi-virtio.rom", "efi-e1000.rom"]
+        .iter()
+        .all(|rom| folders.lines().any(|folder| Path::new(folder).join(rom).is_file()))
 }
 
 fn has_bpffs() -> bool {

@@ -1,0 +1,182 @@
+//! The change itself: no answer is of both leases, no frame is lost, and the guest's MAC follows.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use lab::{BINDING, Offloads, Pod, RawPort, TapPort, Tapwire, pod::POD_MAC};
+
+use crate::{SOON, set};
+
+const OWN: &str = "02:00:00:00:00:77";
+const OTHER: &str = "02:00:00:00:00:78";
+
+fn octets(mac: &str) -> Vec<u8> {
+    mac.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect()
+}
+
+/// An answer's address and its DNS server: the first and the last thing that the programs write.
+fn address_and_dns(frame: &[u8]) -> Option<([u8; 4], [u8; 4])> {
+    let yiaddr = frame.get(58..62)?.try_into().ok()?;
+    let mut options = frame.get(282..)?;
+    while let [code, len, rest @ ..] = options {
+        let value = rest.get(..usize::from(*len))?;
+        if *code == 6 {
+            return Some((yiaddr, value.try_into().ok()?));
+        }
+        options = &rest[usize::from(*len)..];
+    }
+    None
+}
+
+fn discover(xid: u32) -> Vec<u8> {
+    let mut frame = vec![0; 342];
+    frame[..6].fill(0xff);
+    frame[6..12].copy_from_slice(&octets(POD_MAC));
+    frame[12..14].copy_from_slice(&[8, 0]);
+    frame[14] = 0x45;
+    frame[16..18].copy_from_slice(&328_u16.to_be_bytes());
+    frame[22..24].copy_from_slice(&[64, 17]);
+    frame[30..34].fill(0xff);
+    frame[34..40].copy_from_slice(&[0, 68, 0, 67, 1, 52]);
+    frame[42..45].copy_from_slice(&[1, 1, 6]);
+    frame[46..50].copy_from_slice(&xid.to_be_bytes());
+    frame[70..76].copy_from_slice(&octets(POD_MAC));
+    frame[278..286].copy_from_slice(&[99, 130, 83, 99, 53, 1, 1, 255]);
+    frame
+}
+
+/// Asks for an offer again and again until told to stop, and counts what the offers said.
+fn ask(tap: &TapPort, stop: &AtomicBool) -> BTreeMap<([u8; 4], [u8; 4]), usize> {
+    let mut said = BTreeMap::new();
+    for xid in 1_u32.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        tap.send(&discover(xid)).unwrap();
+        let is_offer = |frame: &[u8]| frame.get(46..50) == Some(&xid.to_be_bytes()) && frame[42] == 2;
+        let (_, offer) = tap.expect("the offer", SOON, is_offer).unwrap();
+        *said.entry(address_and_dns(&offer).unwrap()).or_default() += 1;
+    }
+    said
+}
+
+fn answers_are_of_one_lease(options: &[&str]) {
+    let pod = Pod::new("torn").unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    tapwire.attach(&pod, BINDING, &[&["--dns", "10.96.0.5"], options].concat()).unwrap();
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let stop = AtomicBool::new(false);
+    let said = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| ask(&tap, &stop));
+        for change in 0..10 {
+            let (address, dns) =
+                if change % 2 == 0 { ("10.244.1.6/24", "10.96.0.6") } else { ("10.244.1.5/24", "10.96.0.5") };
+            set(&tapwire, &["--address", address, "--dns", dns]);
+        }
+        stop.store(true, Ordering::Relaxed);
+        asking.join().unwrap()
+    });
+    let leases: Vec<_> = said.keys().copied().collect();
+    assert_eq!(leases, [([10, 244, 1, 5], [10, 96, 0, 5]), ([10, 244, 1, 6], [10, 96, 0, 6])], "{said:?}");
+}
+
+#[test]
+fn every_answer_is_of_the_old_lease_or_of_the_new_one() {
+    lab::require_root!();
+    answers_are_of_one_lease(&[]);
+}
+
+#[test]
+fn every_answer_is_of_one_lease_on_clsact() {
+    lab::require_root!();
+    answers_are_of_one_lease(&["--hook", "clsact"]);
+}
+
+/// A numbered frame of the experimental type.
+fn numbered(to: &[u8], from: &[u8], number: u32) -> Vec<u8> {
+    [to, from, &[0x88, 0xb5], &number.to_be_bytes(), &[0; 42]].concat()
+}
+
+fn no_frame_is_lost(options: &[&str]) {
+    let pod = Pod::new("lossless").unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    tapwire.attach(&pod, BINDING, options).unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let (guest, node) = (octets(POD_MAC), octets(lab::pod::HOST_MAC));
+    let stop = AtomicBool::new(false);
+    let frames = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for change in 0..6 {
+                set(&tapwire, &["--address", if change % 2 == 0 { "10.244.1.6/24" } else { "10.244.1.5/24" }]);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let mut number = 0;
+        while !stop.load(Ordering::Relaxed) {
+            // In step with the receiver, so that what is lost is lost between the two.
+            number += 1;
+            let (to, back) = (numbered(&node, &guest, number), numbered(&guest, &node, number));
+            tap.send(&to).unwrap();
+            host.expect(&format!("frame {number} of the guest"), SOON, |seen| !seen.outgoing && seen.data == to)
+                .unwrap();
+            host.send(&back).unwrap();
+            tap.expect(&format!("frame {number} to the guest"), SOON, |seen| seen == back).unwrap();
+        }
+        number
+    });
+    let counted = |way: &str| tapwire.counter(BINDING, &[way, "frames"]).unwrap();
+    assert!(frames > 100, "only {frames} frames");
+    let frames = u64::from(frames);
+    assert!(counted("to_network") >= frames && counted("to_guest") >= frames, "the counters go on");
+}
+
+#[test]
+fn no_frame_is_lost_while_the_lease_changes() {
+    lab::require_root!();
+    no_frame_is_lost(&[]);
+}
+
+#[test]
+fn no_frame_is_lost_while_the_lease_changes_on_clsact() {
+    lab::require_root!();
+    no_frame_is_lost(&["--hook", "clsact", "--mac-mode", "keep"]);
+}
+
+#[test]
+fn another_guest_mac_counts_from_then_on() {
+    lab::require_root!();
+    let pod = Pod::new("new-mac").unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    tapwire.attach(&pod, BINDING, &[]).unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let (nic, node) = (octets(POD_MAC), octets(lab::pod::HOST_MAC));
+    let mut number = 0;
+    let mut speaks_as = |mac: &str| {
+        number += 1;
+        tap.send(&numbered(&node, &octets(mac), number)).unwrap();
+        let expected = numbered(&node, &nic, number);
+        host.expect("the guest's frame", SOON, |seen| !seen.outgoing && seen.data == expected).unwrap();
+        host.send(&numbered(&nic, &node, number)).unwrap();
+        let expected = numbered(&octets(mac), &node, number);
+        tap.expect("the frame for the guest", SOON, |seen| seen == expected).unwrap();
+        tapwire.show(BINDING).unwrap()["lease"]["mac"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(speaks_as(POD_MAC), POD_MAC);
+    set(&tapwire, &["--guest-mac", OWN]);
+    assert_eq!(speaks_as(OWN), OWN);
+    set(&tapwire, &["--guest-mac", "learn"]);
+    assert_eq!(speaks_as(OTHER), OTHER);
+    // What was learnt outlives another change; asked to learn, the programs learn anew.
+    set(&tapwire, &["--hostname", "vm"]);
+    assert_eq!(speaks_as(OTHER), OTHER);
+    set(&tapwire, &["--guest-mac", "learn"]);
+    assert_eq!(speaks_as(OWN), OWN);
+    set(&tapwire, &["--guest-mac", "nic"]);
+    assert_eq!(speaks_as(POD_MAC), POD_MAC);
+    assert!(tap.receive(Duration::ZERO).unwrap().is_none());
+}
