@@ -1,31 +1,37 @@
 //! Reads everything of a pod NIC that a lease may be made of. It changes nothing.
 
-use std::{net::IpAddr, path::Path};
-
-use ipnet::IpNet;
+use std::path::Path;
 
 use crate::{
     Error, Result,
-    facts::{Address, Facts, Neighbour, NetnsFacts, Route, RouteKind},
-    netlink::{Netlink, rtm},
+    facts::{Address, Facts, Neighbour, NetnsFacts},
+    netlink::Netlink,
     netns::{Netns, NetnsSpec},
     nic::Nic,
     resolv::Resolv,
+    routes::{self, Chosen, Of},
+    rules::Rule,
 };
-
-/// `RTPROT_KERNEL`.
-const PROTOCOL_KERNEL: u8 = 2;
 
 /// Reads the pod NIC `nic` in `netns`, which was opened from `spec`. `resolv_conf` is the file that the operator named.
 pub async fn discover(spec: &NetnsSpec, netns: &Netns, nic: &str, resolv_conf: Option<&Path>) -> Result<Facts> {
     let netlink = Netlink::open(netns)?;
     let nic = find_nic(&netlink, netns, nic).await?;
     let (resolv, mut warnings) = Resolv::find(spec, resolv_conf)?;
-    let addresses = netlink.addresses(nic.ifindex).await?.iter().filter_map(Address::parse).collect();
-    let routes = read_routes(&netlink, &nic, &mut warnings).await?;
+    let addresses: Vec<_> = netlink.addresses(nic.ifindex).await?.iter().filter_map(Address::parse).collect();
+    let chosen = choose_routes(&netlink, &nic, &addresses).await?;
+    warnings.extend(chosen.warnings);
     let neighbours = netlink.neighbours(nic.ifindex).await?.iter().filter_map(Neighbour::parse).collect();
     let netns = NetnsFacts { spec: spec.to_string(), path: netns.path().to_owned(), id: netns.id() };
-    Ok(Facts { netns, nic, addresses, routes, neighbours, resolv, warnings })
+    let Chosen { routes, lost_default, .. } = chosen;
+    Ok(Facts { netns, nic, addresses, routes, neighbours, resolv, warnings, lost_default })
+}
+
+async fn choose_routes(netlink: &Netlink, nic: &Nic, addresses: &[Address]) -> Result<Chosen> {
+    let rules: Vec<_> = netlink.rules().await?.iter().filter_map(Rule::parse).collect();
+    let addresses: Vec<_> = addresses.iter().map(|address| address.address.addr()).collect();
+    let of = Of { nic: &nic.name, ifindex: nic.ifindex, addresses: &addresses };
+    Ok(routes::choose(&netlink.all_routes().await?, &rules, of))
 }
 
 /// The NIC of that name, or an error that lists those which there are.
@@ -40,48 +46,6 @@ pub async fn find_nic(netlink: &Netlink, netns: &Netns, name: &str) -> Result<Ni
         [] => error.with_hint("the namespace has no NIC but lo: is it the pod's?"),
         _ => error.with_hint(format!("it has {}; name one with --nic", names.join(", "))),
     })
-}
-
-/// The NIC's routes in the table `main`; what a guest cannot be told is a warning.
-async fn read_routes(netlink: &Netlink, nic: &Nic, warnings: &mut Vec<String>) -> Result<Vec<Route>> {
-    let mut routes = Vec::new();
-    for message in netlink.all_routes().await? {
-        let Some(route) = Route::parse(&message) else { continue };
-        let Route { dst, table, .. } = route;
-        if !rtm::route_leaves_by(&message, nic.ifindex) {
-            let is_refusal = matches!(route.kind, RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit);
-            if is_refusal && route.protocol != PROTOCOL_KERNEL && table == rtm::RT_TABLE_MAIN {
-                warnings.push(format!("the pod refuses {dst} by a route; the guest is not told of it"));
-            }
-        } else if table != rtm::RT_TABLE_MAIN {
-            warnings.push(format!("the route to {dst} is in table {table}, not main; the guest is not told of it"));
-        } else if matches!((dst, route.via), (IpNet::V4(_), Some(IpAddr::V6(_)))) {
-            warnings.push(format!("the route to {dst} has an IPv6 next hop; the guest is not told of it"));
-        } else if route.multipath {
-            warnings.push(format!("the route to {dst} has several paths; the guest is not told of it"));
-        } else {
-            routes.push(route);
-        }
-    }
-    Ok(keep_preferred(&routes, warnings))
-}
-
-/// Of IPv4 routes to one destination, keeps those of the lowest metric: DHCP knows no metrics, and a client takes what it
-/// is told first.
-fn keep_preferred(routes: &[Route], warnings: &mut Vec<String>) -> Vec<Route> {
-    let best = |dst| routes.iter().filter(|route| route.dst == dst).map(|route| route.metric).min();
-    let (kept, others): (Vec<_>, Vec<_>) = routes
-        .iter()
-        .cloned()
-        .partition(|route| matches!(route.dst, IpNet::V6(_)) || Some(route.metric) == best(route.dst));
-    let warn = |route: Route| {
-        format!(
-            "the route to {} of metric {} has a better one beside it; the guest is not told of it",
-            route.dst, route.metric
-        )
-    };
-    warnings.extend(others.into_iter().map(warn));
-    kept
 }
 
 #[cfg(test)]

@@ -9,7 +9,11 @@ use crate::{
     error::Result,
     facts::Facts,
     lease::{self, Lease},
+    netlink::Netlink,
     netns::Netns,
+    nic::Nic,
+    snapshot::Snapshot,
+    wire::MacMode,
 };
 
 /// The lease and the NIC facts that attach would use.
@@ -32,13 +36,14 @@ impl Discovery {
         let mut facts = discover(&arguments.netns, &netns, &arguments.nic, resolv_conf).await?;
         let lease = Lease::from_facts(&facts, &arguments.lease.options()?.for_pod(&arguments.netns))?;
         if let Some(lease) = &lease {
-            let warnings = lease::warnings(&facts);
+            let warnings = lease::warnings(&facts, lease);
             facts.warnings.extend(warnings);
             facts.warnings.extend(match Replies::new(lease) {
                 Ok(replies) => replies.warnings(),
                 Err(error) => vec![format!("attach would refuse this: {error}")],
             });
         }
+        facts.warnings.extend(refused_by_attach(&netns, &facts.nic).await?);
         Ok(Self { version: 1, lease, facts })
     }
 
@@ -67,4 +72,13 @@ impl Discovery {
         }
         lines.join("\n")
     }
+}
+
+/// What keeps attach from giving the NIC back at the end, which it refuses in the MAC mode that it takes by itself.
+async fn refused_by_attach(netns: &Netns, nic: &Nic) -> Result<Option<String>> {
+    if MacMode::Auto.decide(nic)? != MacMode::Swap {
+        return Ok(None);
+    }
+    let refused = Snapshot::take(&Netlink::open(netns)?, netns, nic.ifindex).await.err();
+    Ok(refused.map(|error| format!("attach would refuse without {}: {error}", error.hint().unwrap_or("a change"))))
 }

@@ -38,6 +38,9 @@ pub struct Facts {
     pub resolv: Resolv,
     /// What was found and cannot be told to a guest, each as one line for the operator.
     pub warnings: Vec<String>,
+    /// Why the pod's IPv4 default route cannot be told to a guest; `None` where one can, or where there is none.
+    #[serde(default)]
+    pub lost_default: Option<String>,
 }
 
 /// A namespace, for people and for finding it again.
@@ -240,7 +243,7 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// What it does.
     pub kind: RouteKind,
-    /// It has several paths, of which `via` shows none.
+    /// It has several paths; `via` is none of them when it is read, and the first of the NIC's in [`Facts::routes`].
     pub multipath: bool,
 }
 
@@ -280,6 +283,15 @@ impl Route {
     }
 }
 
+/// The gateway of one path of a multipath route, `None` for a path on the link; `family` is that of the route.
+pub(crate) fn gateway_of_path(family: u8, attributes: &[u8]) -> Option<IpAddr> {
+    Attributes::new(attributes).find_map(|(kind, value)| match kind {
+        rtm::RTA_GATEWAY => ip(family, value),
+        rtm::RTA_VIA => via(value),
+        _ => None,
+    })
+}
+
 /// A permanent entry of the neighbour table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbour {
@@ -303,7 +315,7 @@ impl Neighbour {
 }
 
 /// An address as it is in a message: in network byte order.
-fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
+pub(crate) fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
     match family {
         rtm::AF_INET => <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
         rtm::AF_INET6 => <[u8; 16]>::try_from(value).ok().map(IpAddr::from),

@@ -89,6 +89,9 @@ impl Lease {
     pub fn from_facts(facts: &Facts, options: &LeaseOptions) -> Result<Option<Self>> {
         let Some(address) = global_addresses(facts).next() else { return Ok(None) };
         options.check_mtu(facts.nic.mtu)?;
+        if let Some(why) = &facts.lost_default {
+            return Err(without_network(&facts.nic.name, why));
+        }
         let connected = LeaseRoute { dst: address.trunc(), via: None };
         // The guest has one address, so the networks of the others are not on its link.
         let others: Vec<_> = global_addresses(facts)
@@ -197,10 +200,36 @@ fn global_addresses(facts: &Facts) -> impl Iterator<Item = Ipv4Net> {
 }
 
 /// What of the facts the lease cannot say, each as one line for the operator.
-pub fn warnings(facts: &Facts) -> Vec<String> {
+pub fn warnings(facts: &Facts, lease: &Lease) -> Vec<String> {
     let others = global_addresses(facts).skip(1);
-    let warnings = others.map(|other| format!("the guest is not given the address {other}"));
-    warnings.collect()
+    let mut warnings: Vec<_> = others.map(|other| format!("the guest is not given the address {other}")).collect();
+    warnings.extend(facts.routes.iter().flat_map(|route| beyond_dhcp(route, lease)));
+    warnings
+}
+
+/// Why there is no lease where DHCP cannot say the pod's only default route.
+fn without_network(nic: &str, why: &str) -> Error {
+    Error::new(format!("make a lease from {nic}"), format!("{why}, and DHCP cannot say that")).with_hint(
+        "give the pod a default route by one next hop in the table main; or attach with --dhcp off, and configure the \
+         guest by hand",
+    )
+}
+
+/// What of a route that the guest is told of it is not told.
+fn beyond_dhcp(route: &Route, lease: &Lease) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let is_told = ipv4_unicast(route).is_some_and(|route| lease.routes.contains(&route));
+    if let Some(IpAddr::V4(source)) = route.prefsrc
+        && is_told
+        && source != lease.address.addr()
+    {
+        warnings.push(format!("the pod sends to {} as {source}, which is not the guest's address", route.dst));
+    }
+    if let Some(mtu) = route.mtu.filter(|mtu| is_told && *mtu < lease.mtu) {
+        let told = lease.mtu;
+        warnings.push(format!("the route to {} has the MTU {mtu}; the guest is told {told} for all routes", route.dst));
+    }
+    warnings
 }
 
 /// A single address as a prefix.
@@ -289,6 +318,7 @@ pub(crate) mod tests {
             neighbours: Vec::new(),
             resolv: Resolv::default(),
             warnings: Vec::new(),
+            lost_default: None,
         }
     }
 
@@ -359,6 +389,37 @@ pub(crate) mod tests {
         assert_eq!(with(None).unwrap().unwrap().mtu, 1400);
         assert_eq!(with(Some(1500)).unwrap().unwrap().mtu, 1500);
         assert!(with(Some(1501)).unwrap_err().hint().unwrap().contains("--mtu 1500"));
+    }
+
+    #[test]
+    fn what_a_route_has_beyond_dhcp_is_a_warning() {
+        let routes = [("0.0.0.0/0", "10.244.1.1"), ("10.96.0.0/12", "10.244.1.1"), ("10.244.1.0/24", "")];
+        let mut facts = facts("10.244.1.5/24", &routes);
+        facts.routes[0].prefsrc = Some("10.244.1.5".parse().unwrap());
+        let warned = |facts: &Facts| {
+            let lease = Lease::from_facts(facts, &LeaseOptions::default()).unwrap().unwrap();
+            warnings(facts, &lease)
+        };
+        assert_eq!(warned(&facts), [""; 0]);
+        facts.routes[1].prefsrc = Some("10.244.1.6".parse().unwrap());
+        facts.routes[1].mtu = Some(1400);
+        let expected = [
+            "the pod sends to 10.96.0.0/12 as 10.244.1.6, which is not the guest's address",
+            "the route to 10.96.0.0/12 has the MTU 1400; the guest is told 1500 for all routes",
+        ];
+        assert_eq!(warned(&facts), expected);
+        // The guest is told the smaller one.
+        facts.routes[0].mtu = Some(1400);
+        assert_eq!(warned(&facts), expected[..1]);
+    }
+
+    #[test]
+    fn without_the_pods_default_route_there_is_no_lease() {
+        let mut facts = facts("10.244.1.5/24", &[("10.244.1.0/24", "")]);
+        facts.lost_default = Some("the route to 0.0.0.0/0 has an IPv6 next hop".to_owned());
+        let error = Lease::from_facts(&facts, &LeaseOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("IPv6 next hop"), "{error}");
+        assert!(error.hint().unwrap().contains("--dhcp off"));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub mod podfile;
 pub mod report;
 pub mod request;
 pub mod resolv;
+pub mod routes;
+pub mod rules;
 pub mod snapshot;
 pub mod sysctl;
 pub mod tap;

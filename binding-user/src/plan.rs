@@ -56,7 +56,7 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
     };
     let host_side = find_host_side(&facts.nic, netns, &node).await?;
     if let Some(lease) = &mut lease {
-        warnings.extend(lease::warnings(&facts));
+        warnings.extend(lease::warnings(&facts, lease));
         warnings.extend(fit_lease(lease, &tap)?);
         if request.arp_reply_all {
             let ifindex = facts.nic.ifindex;

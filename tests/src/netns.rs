@@ -99,6 +99,12 @@ impl Namespace {
         self.run(|| Running::start(command)).with_context(|| format!("in namespace {}", self.name))
     }
 
+    /// Sets a sysctl of the namespace, named by its path below /proc/sys.
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let path = PathBuf::from("/proc/sys").join(name);
+        self.run(|| fs::write(&path, value).with_context(|| format!("writing {}", path.display())))
+    }
+
     /// Gives the namespace a resolv.conf at the place where `ip netns` has it; it goes with the namespace.
     pub fn set_resolv_conf(&self, text: &str) -> Result<PathBuf> {
         let folder = PathBuf::from(FILES).join(&self.name);

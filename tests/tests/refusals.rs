@@ -93,6 +93,21 @@ fn a_nic_without_an_address_when_dhcp_must_be_on() {
     lab.assert_unchanged();
 }
 
+/// As AWS lays out each further NIC of a pod.
+#[test]
+fn a_default_route_that_dhcp_cannot_say() {
+    lab::require_root!();
+    let mut lab = Lab::with_pod(Pod::builder("table").routes(&["default via 10.244.1.1 table 2"]).build().unwrap());
+    lab.ip(&["rule", "add", "from", "10.244.1.5", "lookup", "2"]);
+    let refusal = lab.assert_refused(&[], "in table 2, not main, and the rule of priority 32765 leads there");
+    assert!(refusal.hint.unwrap().contains("--dhcp off"));
+    let discovered = lab.tapwire.refusal(&["discover", "--netns", lab.pod.namespace.name()]).unwrap();
+    assert_eq!(discovered.error, refusal.error);
+    lab.tapwire.attach(&lab.pod, "wire", &["--dhcp", "off"]).unwrap();
+    lab.tapwire.run(&["detach", "wire"]).unwrap();
+    lab.assert_unchanged();
+}
+
 #[test]
 fn the_machines_own_namespace_without_force() {
     lab::require_root!();
@@ -190,6 +205,9 @@ fn a_route_that_could_not_be_given_back() {
     lab.ip(&["route", "add", "10.9.0.0/16", "nhid", "7"]);
     let refusal = lab.assert_refused(&[], "nexthop object");
     assert!(refusal.hint.unwrap().contains("--mac-mode keep"));
+    let discovered = lab.tapwire.json(&["discover", "--netns", lab.pod.namespace.name()]).unwrap();
+    let warning = format!("attach would refuse without --mac-mode keep: {}", refusal.error);
+    assert_eq!(discovered["warnings"], serde_json::json!([warning]));
 }
 
 #[test]

@@ -175,17 +175,29 @@ impl Netlink {
 
     /// Routes of both families and of all tables but `local`, as `RTM_NEWROUTE` messages.
     pub async fn all_routes(&self) -> Result<Vec<RawMessage>> {
-        let mut routes = Vec::new();
-        for family in [rtm::AF_INET, rtm::AF_INET6] {
-            match self.dump(rtm::get_routes(family)).await {
-                Ok(found) => routes.extend(found),
-                // IPv6 is compiled out.
-                Err(NlError::Kernel(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT)) => {}
-                Err(error) => return Err(Error::new("list the routes", error)),
-            }
-        }
+        let mut routes = self.dump_families(rtm::get_routes, "list the routes").await?;
         routes.retain(|message| rtm::route_table(message) != rtm::RT_TABLE_LOCAL && !rtm::route_is_cloned(message));
         Ok(routes)
+    }
+
+    /// Routing rules of both families, in the order in which they are asked, as `RTM_NEWRULE` messages; none where the
+    /// kernel has but one table.
+    pub async fn rules(&self) -> Result<Vec<RawMessage>> {
+        self.dump_families(rtm::get_rules, "list the routing rules").await
+    }
+
+    /// Asks for everything of a sort, of each family that the kernel has.
+    async fn dump_families(&self, question: fn(u8) -> RawMessage, what: &str) -> Result<Vec<RawMessage>> {
+        let mut all = Vec::new();
+        for family in [rtm::AF_INET, rtm::AF_INET6] {
+            match self.dump(question(family)).await {
+                Ok(found) => all.extend(found),
+                // It is compiled out.
+                Err(NlError::Kernel(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT)) => {}
+                Err(error) => return Err(Error::new(what, error)),
+            }
+        }
+        Ok(all)
     }
 
     /// Permanent neighbours of both families of one link, as `RTM_NEWNEIGH` messages.

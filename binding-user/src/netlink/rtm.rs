@@ -18,6 +18,9 @@ pub(crate) const RTM_NEWROUTE: u16 = 24;
 pub(crate) const RTM_GETROUTE: u16 = 26;
 pub(crate) const RTM_NEWNEIGH: u16 = 28;
 pub(crate) const RTM_GETNEIGH: u16 = 30;
+#[cfg(test)]
+pub(crate) const RTM_NEWRULE: u16 = 32;
+pub(crate) const RTM_GETRULE: u16 = 34;
 pub(crate) const RTM_DELQDISC: u16 = 37;
 pub(crate) const RTM_GETQDISC: u16 = 38;
 pub(crate) const RTM_GETTFILTER: u16 = 46;
@@ -33,6 +36,8 @@ pub(crate) const ROUTE_HEADER: usize = 12;
 pub(crate) const NEXTHOP_HEADER: usize = 8;
 /// `struct ndmsg`: family, pad, pad u16, index i32, state u16, flags, type.
 pub(crate) const NEIGHBOUR_HEADER: usize = 12;
+/// `struct fib_rule_hdr`: family, dst length, src length, tos, table, pad, pad, action, flags u32.
+pub(crate) const RULE_HEADER: usize = 12;
 /// `struct tcmsg`: family, pad, pad u16, index i32, handle u32, parent u32, info u32.
 pub(crate) const TC_HEADER: usize = 20;
 /// `struct rtgenmsg`, padded.
@@ -56,6 +61,7 @@ pub(crate) const RTA_MULTIPATH: u16 = 9;
 pub(crate) const RTA_CACHEINFO: u16 = 12;
 pub(crate) const RTA_TABLE: u16 = 15;
 pub(crate) const RTA_VIA: u16 = 18;
+pub(crate) const RTA_ENCAP: u16 = 22;
 pub(crate) const RTA_EXPIRES: u16 = 23;
 pub(crate) const RTA_NH_ID: u16 = 30;
 pub(crate) const RTAX_MTU: u16 = 2;
@@ -65,9 +71,29 @@ pub(crate) const RT_TABLE_LOCAL: u32 = 255;
 /// The table that a lease is read from.
 pub(crate) const RT_TABLE_MAIN: u32 = 254;
 
+/// The table that is looked up after `main`; nobody puts anything there.
+pub(crate) const RT_TABLE_DEFAULT: u32 = 253;
+
+/// The path is of no use: its link is down, or has no carrier where that is a reason.
+pub(crate) const RTNH_F_DEAD: u32 = 1;
 pub(crate) const RTNH_F_PERVASIVE: u32 = 2;
 pub(crate) const RTNH_F_ONLINK: u32 = 4;
 const RTM_F_CLONED: u32 = 0x200;
+
+pub(crate) const FRA_SRC: u16 = 2;
+pub(crate) const FRA_IIFNAME: u16 = 3;
+pub(crate) const FRA_GOTO: u16 = 4;
+pub(crate) const FRA_PRIORITY: u16 = 6;
+#[cfg(test)]
+pub(crate) const FRA_FWMARK: u16 = 10;
+pub(crate) const FRA_FLOW: u16 = 11;
+pub(crate) const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
+pub(crate) const FRA_TABLE: u16 = 15;
+pub(crate) const FRA_OIFNAME: u16 = 17;
+pub(crate) const FRA_PAD: u16 = 18;
+pub(crate) const FRA_L3MDEV: u16 = 19;
+pub(crate) const FRA_PROTOCOL: u16 = 21;
+pub(crate) const FIB_RULE_INVERT: u32 = 2;
 
 pub(crate) const NDA_DST: u16 = 1;
 pub(crate) const NDA_LLADDR: u16 = 2;
@@ -106,6 +132,13 @@ pub(crate) fn get_routes(family: u8) -> RawMessage {
     RawMessage::new(RTM_GETROUTE, &header)
 }
 
+/// Asks for all routing rules of one family.
+pub(crate) fn get_rules(family: u8) -> RawMessage {
+    let mut header = [0; RULE_HEADER];
+    header[0] = family;
+    RawMessage::new(RTM_GETRULE, &header)
+}
+
 /// Asks for all neighbours of one family.
 pub(crate) fn get_neighbours(family: u8) -> RawMessage {
     let mut header = [0; NEIGHBOUR_HEADER];
@@ -138,6 +171,11 @@ pub(crate) fn route_table(message: &RawMessage) -> u32 {
         .attribute(ROUTE_HEADER, RTA_TABLE)
         .and_then(u32_of)
         .unwrap_or_else(|| u32::from(message.header::<ROUTE_HEADER>()[4]))
+}
+
+/// `rtm_tos`: the route holds for this type of service alone; zero is for all that has none better.
+pub(crate) fn route_tos(message: &RawMessage) -> u8 {
+    message.header::<4>()[3]
 }
 
 /// `rtm_flags`.
