@@ -190,6 +190,15 @@ fn sizes() -> Vec<Row> {
     for size in [244, 249, 272, 300, 301, 548, 576, 1200, 1471, 1472] {
         rows.push(row(format!("{size} octets"), source, sized(size), offer().reply()));
     }
+    for octets in [0, 14, 34, 42, 100, 300] {
+        let request = sized(5000).with(|request| request.in_one_piece = octets);
+        rows.push(row(
+            format!("5000 octets, {octets} in one piece"),
+            "tun_get_user of Linux",
+            request,
+            offer().reply(),
+        ));
+    }
     for len in [1, 4, 46, 500] {
         // What a reader of the whole frame would take for options.
         let trailer = [50, 4, 10, 9, 9, 9].into_iter().cycle().take(len).collect();
