@@ -276,7 +276,7 @@ fn list<T: Clone>(
     if items.is_empty() {
         return Ok(Setting::AsIs);
     }
-    let hint = "give each value once; --lease-file takes no part in a list that a flag gives";
+    let hint = "give each value once, and no more than an option holds";
     check(items).map(Setting::Given).map_err(|why| wrong(why).with_hint(hint))
 }
 

@@ -85,6 +85,42 @@ fn discover_tells_what_attach_would_do_and_does_nothing() {
 }
 
 #[test]
+fn flags_go_before_the_lease_file_and_the_file_before_the_pod() {
+    lab::require_root!();
+    let (pod, tapwire) = (Pod::new("file").unwrap(), Tapwire::new().unwrap());
+    let path = tapwire.state().join("lease.toml");
+    let text = "search = [\"A.example.\"]\nmtu = 1400\nntpServers = [\"10.96.0.11\"]\nleaseTime = \"infinite\"\n\
+                bootFileName = \"of-the-file\"\nprivateOptions = [{ option = 240, value = \"a,b\" }]\n";
+    std::fs::write(&path, text).unwrap();
+    let file = ["--lease-file", path.to_str().unwrap()];
+    let plain = tapwire.json(&["discover", "--netns", pod.namespace.name()]).unwrap();
+    let from_file = tapwire.json(&[&["discover", "--netns", pod.namespace.name()][..], &file].concat()).unwrap();
+    let of_file = serde_json::json!({
+        "dns": plain["lease"]["dns"], "search": ["a.example"], "mtu": 1400, "ntp_servers": ["10.96.0.11"],
+        "seconds": u32::MAX, "boot_file_name": "of-the-file", "private_options": [{"option": 240, "value": "a,b"}],
+        "routes": plain["lease"]["routes"]
+    });
+    assert_has(&from_file["lease"], &of_file, "lease");
+    let flags = ["--boot-file-name", "of-a-flag", "--ntp-servers", "none", "--dns", "none", "--mtu", "1300"];
+    let private = ["--private-option", "241=c,d=e", "--private-option", "224=f"];
+    let attach = [&attach_arguments(&pod, "file")[..], &file, &flags, &private].concat();
+    let attached = tapwire.json(&attach).unwrap();
+    let of_flags = serde_json::json!({
+        "dns": [], "search": ["a.example"], "mtu": 1300, "ntp_servers": [], "seconds": u32::MAX,
+        "boot_file_name": "of-a-flag",
+        "private_options": [{"option": 241, "value": "c,d=e"}, {"option": 224, "value": "f"}]
+    });
+    assert_has(&attached["lease"], &of_flags, "lease");
+    // The values count, not the file: gone, it is not missed; with other values it is another binding.
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(tapwire.show("file").unwrap()["lease"], attached["lease"]);
+    std::fs::write(&path, format!("{text}# the same\n")).unwrap();
+    assert_eq!(tapwire.json(&attach).unwrap()["tap"], attached["tap"]);
+    std::fs::write(&path, "mtu = 1400\n").unwrap();
+    assert!(tapwire.refusal(&attach).unwrap().error.contains("with other options"));
+}
+
+#[test]
 fn malformed_lines_of_resolv_conf_are_reported_and_left_out() {
     lab::require_root!();
     let text = "nameserver 10.96.0.10\nnameserver nonsense\nnameserver ::1\nnameserver 127.0.0.53\nsearch a.example b.example\n";

@@ -1,6 +1,8 @@
 //! What attach refuses, it refuses in one line with a remedy, and nothing is changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
+
 use lab::{Namespace, Pod, Tapwire, fingerprint, tapwire::Refusal};
 
 /// A pod and what it was like before anything was tried.
@@ -191,6 +193,48 @@ fn a_route_that_could_not_be_given_back() {
 }
 
 #[test]
+fn lease_options_that_contradict_each_other() {
+    lab::require_root!();
+    let lab = Lab::new("options");
+    for (options, why) in [
+        (
+            &["--private-option", "240=a", "--private-option", "240=b"][..],
+            "use --private-option: 240 stands there twice",
+        ),
+        (&["--dns", "10.0.0.1,10.0.0.1"], "use --dns: 10.0.0.1 stands there twice"),
+        (&["--search", "none,a.example"], "use --search: \"none\" stands beside other values"),
+    ] {
+        assert!(lab.assert_refused(options, why).hint.is_some(), "{options:?}");
+    }
+}
+
+#[test]
+fn a_lease_file_that_is_wrong() {
+    lab::require_root!();
+    let lab = Lab::new("file");
+    let path = lab.tapwire.state().join("lease.toml");
+    let file = path.to_str().unwrap();
+    for (text, why) in [
+        ("mtu = 1400\nboot = \"x\"\n", "line 2: there is no key \"boot\""),
+        ("mtu = true\n", "line 1: mtu: "),
+        ("\nsearch = [\n\"a.example\",\n\"foo,com\"]\n", "line 4: search: \"foo,com\""),
+        ("privateOptions = [{ option = 66, value = \"x\" }]\n", "line 1: privateOptions: "),
+        ("dns\n", "line 1: "),
+        (&"#".repeat(64 * 1024 + 1), "more than 65536 octets"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let refusal = lab.assert_refused(&["--lease-file", file], why);
+        assert!(refusal.error.contains(file) && refusal.hint.is_some(), "{}", refusal.error);
+    }
+    lab.assert_refused(&["--lease-file", "/dev/zero"], "not a regular file");
+    let missing = path.with_file_name("missing.toml");
+    lab.assert_refused(&["--lease-file", missing.to_str().unwrap()], "No such file");
+    fs::write(&path, "mtu = 9000\n").unwrap();
+    let refusal = lab.assert_refused(&["--lease-file", file], "9000 is over the pod NIC's 1500");
+    assert!(refusal.hint.unwrap().contains("1500"));
+}
+
+#[test]
 fn nonsense_on_the_command_line_is_wrong_usage() {
     let tapwire = Tapwire::new().unwrap();
     for arguments in [
@@ -204,6 +248,17 @@ fn nonsense_on_the_command_line_is_wrong_usage() {
         &["attach", "--netns", "a", "--hostname", "a b;reboot"],
         &["attach", "--netns", "a", "--dns", "127.0.0.1"],
         &["attach", "--netns", "a", "--search", "a..b"],
+        &["attach", "--netns", "a", "--search", "-a.com"],
+        &["attach", "--netns", "a", "--hostname", "-rf"],
+        &["attach", "--netns", "a", "--ntp-servers", "fd00::1"],
+        &["attach", "--netns", "a", "--tftp-servers", "tftp.example"],
+        &["attach", "--netns", "a", "--tftp-server-name", "fd00::1"],
+        &["attach", "--netns", "a", "--boot-file-name", "a\nb"],
+        &["attach", "--netns", "a", "--boot-file-name", ""],
+        &["attach", "--netns", "a", "--private-option", "240"],
+        &["attach", "--netns", "a", "--private-option", "240="],
+        &["attach", "--netns", "a", "--private-option", "223=x"],
+        &["attach", "--netns", "a", "--private-option", "255=x"],
         &["show"],
         &["upgrade", "--all"],
         &[],

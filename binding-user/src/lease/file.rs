@@ -221,6 +221,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_documentation_has_every_key() {
+        let text = include_str!("../../../docs/lease-file.md");
+        let example = text.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+        let keys: Vec<_> = DeTable::parse(example).unwrap().into_inner().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.iter().map(|key| key.get_ref().as_ref()).collect::<Vec<_>>(), KEYS.map(|(key, _)| key));
+        assert!(parsed(example).is_ok());
+    }
+
+    #[test]
     fn an_empty_list_and_the_word_none_take_an_option_away() {
         let options = parsed("dns = []\nsearch = \"none\"\nhostname = \"none\"\nleaseTime = \"infinite\"\n").unwrap();
         let expected = LeaseOptions {
