@@ -16,6 +16,7 @@ mod capture;
 mod check;
 mod destinations;
 mod leases;
+mod load;
 mod options;
 mod request;
 mod shapes;

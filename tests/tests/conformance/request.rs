@@ -67,6 +67,8 @@ pub(crate) struct Request {
     pub(crate) trailer: Vec<u8>,
     /// Octets that the frame is cut to.
     pub(crate) cut: Option<usize>,
+    /// Octets that the monitor says are headers: of a frame of more than a page, only they are in one piece.
+    pub(crate) in_one_piece: u16,
 }
 
 /// A message of a type, by broadcast, with nothing else in it.
@@ -108,6 +110,7 @@ pub(crate) fn bootp() -> Request {
         size: 300,
         trailer: Vec::new(),
         cut: None,
+        in_one_piece: 0,
     }
 }
 
@@ -264,7 +267,8 @@ impl Request {
         let len = u16::try_from(8 + message.len()).unwrap();
         frame.extend([len.to_be_bytes(), [0; 2]].concat());
         frame.extend(message);
-        let header = self.fill_checksum(&mut frame, ip, udp, partial && self.cut.is_none());
+        let mut header = self.fill_checksum(&mut frame, ip, udp, partial && self.cut.is_none());
+        header.hdr_len = self.in_one_piece;
         frame.extend(&self.trailer);
         frame.truncate(self.cut.unwrap_or(usize::MAX));
         (header, frame)

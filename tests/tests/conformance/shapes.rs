@@ -1,8 +1,10 @@
 //! Frames and messages of unusual shape.
 
+use lab::Pod;
+
 use crate::{
     answer::{Outcome, ack, ack_to_user_of, nak, offer},
-    bench::{Row, row},
+    bench::{self, Row, row},
     request::{Checksum, GATEWAY, LEASE, OTHER, Request, discover, message, reboot, renewing, selecting},
 };
 
@@ -19,6 +21,13 @@ fn options_are_read_wherever_they_lie() {
 fn the_frame_around_a_request_does_not_matter() {
     lab::require_root!();
     crate::check(&[headers(), checksums(), sizes(), fragments(), tags()].concat());
+}
+
+#[test]
+fn it_does_not_matter_on_the_hook_of_older_kernels_either() {
+    lab::require_root!();
+    let rows = [headers(), sizes(), tags()].concat();
+    bench::check(Pod::new("clsact").unwrap(), &["--hook", "clsact", "--to-network", "redirect"], 1500, &rows);
 }
 
 /// The options of a REQUEST for the lease.
@@ -189,6 +198,15 @@ fn sizes() -> Vec<Row> {
     let mut rows = vec![row("The shortest message", source, sized(0), offer().reply())];
     for size in [244, 249, 272, 300, 301, 548, 576, 1200, 1471, 1472] {
         rows.push(row(format!("{size} octets"), source, sized(size), offer().reply()));
+    }
+    for octets in [0, 14, 34, 42, 100, 300] {
+        let request = sized(5000).with(|request| request.in_one_piece = octets);
+        rows.push(row(
+            format!("5000 octets, {octets} in one piece"),
+            "tun_get_user of Linux",
+            request,
+            offer().reply(),
+        ));
     }
     for len in [1, 4, 46, 500] {
         // What a reader of the whole frame would take for options.

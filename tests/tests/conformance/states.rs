@@ -174,6 +174,12 @@ fn giving_back() -> Vec<Row> {
         row("DECLINE has no answer, and the lease stays", "RFC 2131, 4.3.3", declining, Outcome::Noted("decline"))
             .then(discover(), offer().reply()),
         row(
+            "DECLINE of another server's offer is counted as well",
+            "RFC 2131, 4.3.3, not by its letter",
+            message(4).option(54, &OTHER).requested(OTHER),
+            Outcome::Noted("decline"),
+        ),
+        row(
             "RELEASE has no answer, and the lease stays",
             "RFC 2131, 4.3.4",
             message(7).from(LEASE).to(GATEWAY),

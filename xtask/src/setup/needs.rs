@@ -158,6 +158,7 @@ pub(super) const NEEDS: &[Need] = &[
     tool("dhclient", "a DHCP client to test against", &["isc-dhcp-client"]),
     tool("udhcpc", "a DHCP client to test against", &["udhcpc"]),
     tool("dhcpcd", "a DHCP client to test against", &["dhcpcd-base"]),
+    tool("perfdhcp", "a DHCP client under load to test with", &["kea-admin"]),
     tool("dnsmasq", "a DHCP server to test and compare with", &["dnsmasq-base"]),
 ];
 
