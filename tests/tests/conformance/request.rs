@@ -69,6 +69,8 @@ pub(crate) struct Request {
     pub(crate) cut: Option<usize>,
     /// Octets that the monitor says are headers: of a frame of more than a page, only they are in one piece.
     pub(crate) in_one_piece: u16,
+    /// The kind of segments that the monitor says it is to be cut to, and their octets.
+    pub(crate) gso: Option<(u8, u16)>,
 }
 
 /// A message of a type, by broadcast, with nothing else in it.
@@ -111,6 +113,7 @@ pub(crate) fn bootp() -> Request {
         trailer: Vec::new(),
         cut: None,
         in_one_piece: 0,
+        gso: None,
     }
 }
 
@@ -267,8 +270,11 @@ impl Request {
         let len = u16::try_from(8 + message.len()).unwrap();
         frame.extend([len.to_be_bytes(), [0; 2]].concat());
         frame.extend(message);
-        let mut header = self.fill_checksum(&mut frame, ip, udp, partial && self.cut.is_none());
+        // Segments have checksums that are still to be filled in, or they are none.
+        let partial = (partial || self.gso.is_some()) && self.cut.is_none();
+        let mut header = self.fill_checksum(&mut frame, ip, udp, partial);
         header.hdr_len = self.in_one_piece;
+        (header.gso_type, header.gso_size) = self.gso.unwrap_or_default();
         frame.extend(&self.trailer);
         frame.truncate(self.cut.unwrap_or(usize::MAX));
         (header, frame)

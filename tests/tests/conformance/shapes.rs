@@ -199,6 +199,11 @@ fn sizes() -> Vec<Row> {
     for size in [244, 249, 272, 300, 301, 548, 576, 1200, 1471, 1472] {
         rows.push(row(format!("{size} octets"), source, sized(size), offer().reply()));
     }
+    // UFO and UDP segmentation, as a guest has them that sends a long datagram by a socket.
+    for (kind, name) in [(3, "fragments"), (5, "segments")] {
+        let request = sized(1400).with(|request| request.gso = Some((kind, 500)));
+        rows.push(row(format!("To be cut to {name}"), "virtio 1.2, 5.1.6.2", request, offer().reply()));
+    }
     for octets in [0, 14, 34, 42, 100, 300] {
         let request = sized(5000).with(|request| request.in_one_piece = octets);
         rows.push(row(
