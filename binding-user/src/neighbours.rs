@@ -27,16 +27,28 @@ pub struct LeaseNeighbour {
     pub mac: MacAddr,
 }
 
+/// One place of the table is the server's.
+const MAX_PERMANENT: usize = MAX_NEIGHBOURS as usize - 1;
+
 /// The pod's permanent neighbours: the CNI wrote them down because nobody answers for them (AWS).
 pub fn permanent(facts: &Facts, lease: Ipv4Addr) -> Vec<LeaseNeighbour> {
-    let all = facts.neighbours.iter().filter_map(|neighbour| match neighbour.address {
+    told(facts, lease).take(MAX_PERMANENT).collect()
+}
+
+/// What is said of those for which there is no place in the table.
+pub fn warning(facts: &Facts, lease: Ipv4Addr) -> Option<String> {
+    let count = told(facts, lease).count();
+    (count > MAX_PERMANENT)
+        .then(|| format!("the pod has {count} permanent neighbours; the guest finds the first {MAX_PERMANENT} of them"))
+}
+
+fn told(facts: &Facts, lease: Ipv4Addr) -> impl Iterator<Item = LeaseNeighbour> {
+    facts.neighbours.iter().filter_map(move |neighbour| match neighbour.address {
         IpAddr::V4(address) if address != lease && !neighbour.mac.is_group() && neighbour.mac != MacAddr::ZERO => {
             Some(LeaseNeighbour { address: Some(address), mac: neighbour.mac })
         }
         _ => None,
-    });
-    // One place of the table is the server's.
-    all.take(MAX_NEIGHBOURS as usize - 1).collect()
+    })
 }
 
 /// The MAC of the gateway: what the pod's neighbour table says, or that of the host side where it is the gateway itself.
@@ -98,7 +110,10 @@ impl ArpTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::tests::lease;
+    use crate::{
+        facts::Neighbour,
+        lease::tests::{facts, lease},
+    };
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
 
@@ -106,6 +121,19 @@ mod tests {
     fn a_lease_with_a_gateway_and_no_neighbour_has_nothing_to_answer() {
         let table = ArpTable::of(&lease("10.244.1.5/24", &[("0.0.0.0/0", "10.244.1.1"), ("10.244.1.0/24", "")]));
         assert_eq!((table.answers(), table.entries.len()), (answers::NONE, 0));
+    }
+
+    #[test]
+    fn neighbours_beyond_the_table_are_told_of() {
+        let mut facts = facts("10.244.1.5/24", &[]);
+        let own = Ipv4Addr::new(10, 244, 1, 5);
+        let neighbour = |n: u8| Neighbour { address: Ipv4Addr::new(10, 244, 1, n).into(), mac: MAC };
+        // The pod's own address is not the guest's to ask for.
+        facts.neighbours = (0..128).map(neighbour).collect();
+        assert_eq!((permanent(&facts, own).len(), warning(&facts, own)), (127, None));
+        facts.neighbours.push(neighbour(128));
+        assert_eq!(permanent(&facts, own).len(), 127);
+        assert!(warning(&facts, own).unwrap().starts_with("the pod has 128 permanent neighbours"));
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn by_tapwire(report: &Report, tapwire: &Tapwire, pod: &Pod) -> Result<Figures> 
     let mut machine = boot(report, pod, &binding.guest_mac()?)?;
     let mut figures = machine.measure(report, pod)?;
     dhcp_without_processes(report, tapwire, &mut machine, &mut figures)?;
+    another_lease(report, tapwire, &mut machine)?;
     drop(machine);
 
     tapwire.detach()?;
@@ -136,6 +137,19 @@ fn dhcp_without_processes(
     report.step(&format!("a client that knows nothing got it too: {}", growth(&renewed, &after)?));
     ensure!(tapwire.processes()?.is_empty(), "tapwire was started while the guest renewed");
     figures.processes = 0;
+    Ok(())
+}
+
+/// The running guest is told another address: it hears of it when it renews, by a NAK, and starts anew.
+fn another_lease(report: &Report, tapwire: &Tapwire, machine: &mut Machine) -> Result<()> {
+    let before = tapwire.show()?.dhcp("nak")?;
+    let (address, dns) = ("10.244.1.77/24", "10.96.0.99");
+    tapwire.lease_set(&["--address", address, "--dns", dns])?;
+    let servers = machine.renew_to(address)?;
+    ensure!(servers.trim() == dns, "the guest asks {servers:?} for names");
+    let nak = tapwire.show()?.dhcp("nak")?;
+    ensure!(nak > before, "the guest has the new address, and got no NAK for the old one");
+    report.step(&format!("tapwire lease set: the guest renewed, naks {before} -> {nak}, and has {address}, DNS {dns}"));
     Ok(())
 }
 

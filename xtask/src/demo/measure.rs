@@ -107,6 +107,16 @@ impl Machine {
         })
     }
 
+    /// Asks the server again until the guest has this address, and gives its DNS servers.
+    pub(super) fn renew_to(&mut self, address: &str) -> Result<String> {
+        self.vm.run("kill -USR1 $(cat /run/udhcpc.pid)", DEADLINE).context("renewing")?;
+        wait_until(&format!("the guest to have {address}"), Duration::from_secs(15), || {
+            Ok(self.vm.run("ip -4 -br addr show dev eth0", DEADLINE)?.contains(address))
+        })?;
+        self.vm.run(&format!("ping -q -c 3 -i 0.1 -W 5 {NODE}"), DEADLINE).context("ping from the new address")?;
+        self.vm.run("sed -n 's/^nameserver //p' /etc/resolv.conf", DEADLINE)
+    }
+
     /// Whether a client that knows nothing gets a lease now. Its script does nothing, so that the guest stays as it is.
     pub(super) fn asks_anew(&mut self) -> Result<bool> {
         let answer = self.vm.ask("udhcpc -i eth0 -n -q -t 3 -T 1 -s /usr/bin/true", DEADLINE)?;

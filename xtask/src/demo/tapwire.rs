@@ -66,6 +66,10 @@ impl Tapwire {
         Ok(binding)
     }
 
+    pub(super) fn lease_set(&self, change: &[&str]) -> Result<Binding> {
+        self.json(&[&["lease", "set", NAME, "-o", "json"], change].concat())
+    }
+
     pub(super) fn detach(&self) -> Result<()> {
         self.call(&["detach", NAME]).map(drop)
     }
