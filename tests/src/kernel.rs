@@ -2,14 +2,16 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
 
-use crate::cmd;
+use crate::{
+    cmd,
+    debs::{self, only_entry},
+};
 
 /// The package that depends on the current kernel of the machine's own suite.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
@@ -25,37 +27,13 @@ pub struct Kernel {
     pub release: String,
 }
 
-/// Where downloads and unpacked files stay between runs.
-pub fn cache_folder() -> Result<PathBuf> {
-    let folder = match std::env::var_os("TAPWIRE_LAB_CACHE") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/lab"),
-    };
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    folder.canonicalize().context("finding the cache folder")
-}
-
 impl Kernel {
     /// Debian's cloud kernel, downloaded when it is not in the cache yet.
     pub fn debian_cloud() -> Result<Self> {
-        let cache = cache_folder()?;
-        // Tests of other processes may want the same kernel at the same time.
-        let lock = File::create(cache.join("lock")).context("making the cache's lock")?;
-        let _lock =
-            Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking the cache")?;
-        let folder = cache.join("kernel");
-        if let Ok(kernel) = Self::unpacked(&folder) {
-            return Ok(kernel);
-        }
-        let package = image_package()?;
-        let new = cache.join("kernel.new");
-        // Left by a run that was killed.
-        let _ = fs::remove_dir_all(&new);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&new)?;
-        download_and_unpack(&package, &new)?;
-        fs::rename(&new, &folder).context("keeping the unpacked kernel")?;
-        Self::unpacked(&folder)
+        debs::cached("kernel", Self::unpacked, |folder| {
+            debs::download_and_unpack(&image_package()?, folder)?;
+            make_modules_dep(folder)
+        })
     }
 
     /// A kernel package that was unpacked into `folder`, with `modules.dep` made.
@@ -112,25 +90,11 @@ fn image_package() -> Result<String> {
     Ok(package.with_context(|| format!("{META_PACKAGE} depends on no kernel: {text}"))?.to_owned())
 }
 
-fn download_and_unpack(package: &str, folder: &Path) -> Result<()> {
-    let mut command = cmd::command(&["apt-get", "download", "-q", package])?;
-    let output = command.current_dir(folder).output().context("running apt-get")?;
-    cmd::text(&command, &output)?;
-    let file = only_entry(folder)?.display().to_string();
-    cmd::run(&["dpkg", "-x", &file, &folder.display().to_string()])?;
-    fs::remove_file(&file)?;
+/// The package makes modules.dep when it is installed, which it never is.
+fn make_modules_dep(folder: &Path) -> Result<()> {
     let modules = only_entry(&folder.join("lib/modules"))?;
     let release = modules.file_name().context("no release")?.to_string_lossy().into_owned();
-    // The package makes modules.dep when it is installed, which it never is.
-    cmd::run(&["busybox", "depmod", "-b", &folder.display().to_string(), &release])?;
-    Ok(())
-}
-
-fn only_entry(folder: &Path) -> Result<PathBuf> {
-    let mut entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let entry = entries.next().with_context(|| format!("{} is empty", folder.display()))??;
-    ensure!(entries.next().is_none(), "{} holds more than one thing", folder.display());
-    Ok(entry.path())
+    cmd::run(&["busybox", "depmod", "-b", &folder.display().to_string(), &release]).map(drop)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod clients;
 pub mod cmd;
 pub mod cpio;
+pub mod debs;
 pub mod dnsmasq;
 pub mod fingerprint;
 pub mod guest;
