@@ -34,8 +34,11 @@ impl Program for Networkd {
         Needs { folders: &["/run", "/etc/systemd/network"], within: &["/run/systemd"], service: true }
     }
 
-    /// It asks for what it finds on the NIC with a time to live: it was restarted, or the initramfs has left it that.
-    fn remember(&self, namespace: &Namespace, _jail: &Jail, address: Ipv4Addr) -> Result<()> {
+    /// Told to keep what it finds, it asks for that: it was restarted, or an initramfs has left it the address.
+    fn remember(&self, namespace: &Namespace, jail: &Jail, address: Ipv4Addr) -> Result<()> {
+        let folder = jail.inside("/etc/systemd/network/eth0.network.d");
+        fs::create_dir(&folder)?;
+        fs::write(folder.join("keep.conf"), "[Network]\nKeepConfiguration=dhcp\n")?;
         let address = format!("{address}/24");
         let line = ["addr", "add", &address, "dev", GUEST_NIC, "valid_lft", "3600", "preferred_lft", "3600"];
         namespace.ip(&line).map(drop)
