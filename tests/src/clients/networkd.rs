@@ -60,7 +60,7 @@ impl Program for Networkd {
             match line.split_once("DHCPv4 client: ").map(|(_, words)| words) {
                 Some("ACK") => events.push(Event { reason: asked.clone(), is_lease: true, told: told.clone() }),
                 Some("NAK") => events.push(Event { reason: "NAK".to_owned(), is_lease: false, told: told.clone() }),
-                Some(words) if words.starts_with("REQUEST (") => asked = words.to_owned(),
+                Some(words) if words.starts_with("REQUEST (") => words.clone_into(&mut asked),
                 _ => {}
             }
         }

@@ -8,7 +8,7 @@ use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, scene::ping};
 
 use crate::{
     LATER, SOON,
-    life::{GATEWAY, asks, assert_is_the_pods, nothing_was_amiss},
+    life::{GATEWAY, asks, assert_is_the_pods, finds_the_stand_in, nothing_was_amiss},
     lost::move_pod,
 };
 
@@ -67,6 +67,7 @@ fn clients_that_go_by_the_clock_renew_and_rebind_and_hear_of_a_lost_address() {
             scope.spawn(move || rebinds(ClientKind::NetworkManager, offloads));
             scope.spawn(move || rebinds(ClientKind::Networkd, offloads));
         }
+        scope.spawn(|| finds_the_stand_in(ClientKind::NetworkManager, &["--lease-time", "30"]));
         scope.spawn(|| is_told_that_its_address_is_lost(ClientKind::NetworkManager));
     });
 }

@@ -54,20 +54,31 @@ fn networkd_is_told_that_its_address_is_lost() {
     renews_a_lost_address(ClientKind::Networkd);
 }
 
-/// A guest that comes up with a lease from elsewhere asks for that first.
-fn boots_with_a_lost_address(kind: ClientKind) {
+/// A guest that comes up with a lease from before asks for that first. Gives the NAKs and requests that it took.
+fn boots_with(kind: ClientKind, remembered: [u8; 4]) -> (u64, u64) {
     let pod = Pod::new("reboot").unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
     let scene = Scene::new(pod, &[], Offloads::Virtio).unwrap();
-    let options = ClientOptions { remembers: Some(Ipv4Addr::new(10, 9, 9, 9)), ..ClientOptions::default() };
+    let options = ClientOptions { remembers: Some(remembered.into()), ..ClientOptions::default() };
     let mut client = DhcpClient::start_with(&scene.guest.namespace, kind, options).unwrap();
     let lease = client.acquire(Duration::from_secs(40)).unwrap();
     assert_eq!(lease.address, Some(Ipv4Addr::new(10, 244, 1, 5)));
-    assert_eq!(scene.dhcp("nak").unwrap(), 1, "{}", client.log().unwrap());
-    // The NAK came before any offer.
-    assert_eq!(scene.dhcp("request").unwrap(), 2);
     ping(&scene.guest.namespace, "10.244.1.1").unwrap();
     nothing_was_amiss(&scene, &host);
+    (scene.dhcp("nak").unwrap(), scene.dhcp("request").unwrap())
+}
+
+/// The NAK comes before any offer.
+fn boots_with_a_lost_address(kind: ClientKind) {
+    assert_eq!(boots_with(kind, [10, 9, 9, 9]), (1, 2));
+}
+
+#[test]
+fn a_guest_that_boots_with_its_own_address_is_told_at_once_that_it_may_keep_it() {
+    lab::require_root!();
+    for kind in [ClientKind::Dhclient, ClientKind::Networkd, ClientKind::NetworkManager] {
+        assert_eq!(boots_with(kind, [10, 244, 1, 5]), (0, 1), "{kind:?}");
+    }
 }
 
 #[test]
