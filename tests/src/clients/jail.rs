@@ -36,8 +36,12 @@ const BUS: &str = r#"<busconfig>
 "#;
 const BUS_SOCKET: &str = "/run/dbus/system_bus_socket";
 const MACHINE_ID: &str = "8f3c1d5e7a9b4c2d8e6f0a1b2c3d4e5f\n";
-/// A client that manages devices waits for udev where /sys can be written to; in a container there is none.
-const SERVICE: &str = "mount -t sysfs lab /sys\nmount -o remount,bind,ro /sys\n";
+/// A client that manages devices waits for udev where /sys can be written to; in a container there is none. The radios
+/// of the machine are no business of its.
+const SERVICE: &str = "mount -t sysfs lab /sys
+mount -o remount,bind,ro /sys
+[ ! -e /dev/rfkill ] || mount --bind /dev/null /dev/rfkill
+";
 
 /// What a client needs around it.
 #[derive(Clone, Copy, Debug, Default)]

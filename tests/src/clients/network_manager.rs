@@ -15,9 +15,11 @@ use crate::{debs, guest::GUEST_NIC, netns::Namespace};
 
 pub(super) struct NetworkManager;
 
-/// Only the profile below, and the NIC is its own even though it is a software device that was there before.
+/// Only the profile below; the NIC is its own even though it is a software device that was there before; and no
+/// /etc/resolv.conf, which it would replace beside the mount that keeps the machine's one safe.
 const CONFIG: &str = "[main]
 plugins=keyfile
+rc-manager=unmanaged
 [keyfile]
 path=@FOLDER@
 [device-guest]
@@ -116,7 +118,6 @@ fn told(jail: &Jail) -> BTreeMap<String, String> {
     let files = fs::read_dir(jail.inside(DEVICES)).into_iter().flatten().flatten();
     let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
     let kept = texts.map(|text| assignments(&text)).find(|all| all.contains_key("dhcp4.ip_address"));
-    // It cannot replace an /etc/resolv.conf that is a mount, but has its own copy.
     let (Some(kept), Some(resolver)) = (kept, jail.read(RESOLV_CONF)) else { return BTreeMap::new() };
     let prefixed = kept.into_iter();
     let mut told: BTreeMap<_, _> =
