@@ -10,6 +10,7 @@ use super::{
     script,
 };
 use crate::{netns::Namespace, wait::wait_until};
+
 pub(super) struct Dhclient;
 
 /// Debian's configuration, to which we only add.

@@ -1,5 +1,5 @@
-//! `NetworkManager` with its own client, n-dhcp4, as desktops and Red Hat's systems have it. It acts by the clock alone, and
-//! never gives a lease back.
+//! `NetworkManager` with its own client, n-dhcp4, as desktops and Red Hat's systems have it. It acts by the clock
+//! alone, and never gives a lease back.
 //!
 //! It is unpacked and not installed: installed, it would begin to manage the NICs of the machine that tests.
 
@@ -79,8 +79,11 @@ impl Program for NetworkManager {
             let Some((_, words)) = line.split_once("(eth0): event: ") else { continue };
             if let Some(sent) = words.strip_prefix("send ") {
                 sent.clone_into(&mut asked);
-            } else if words.starts_with("received ACK") {
-                events.push(Event { reason: asked.clone(), is_lease: true, told: told.clone() });
+            } else if let Some(rest) = words.strip_prefix("received ACK of ") {
+                // It logs this before it writes what it was told.
+                let is_written = told.get("ip_address").is_some_and(|address| rest.split(' ').next() == Some(address));
+                let told = if is_written { told.clone() } else { BTreeMap::new() };
+                events.push(Event { reason: asked.clone(), is_lease: true, told });
             } else {
                 events.push(Event { reason: words.to_owned(), is_lease: false, told: BTreeMap::new() });
             }
