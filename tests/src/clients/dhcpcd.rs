@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context as _, Result};
 
 use super::{
-    ClientOptions, DhcpClient, Jail, LeaseSeen, Program,
-    lease::{all, first},
+    ClientOptions, DhcpClient, Jail, LeaseSeen, Needs, Program,
+    lease::{Event, all, first},
+    script,
 };
 use crate::guest::GUEST_NIC;
 
@@ -16,24 +17,24 @@ pub(super) struct Dhcpcd;
 const CONFIG: &str = "/etc/dhcpcd.conf";
 
 impl Program for Dhcpcd {
-    fn script(&self) -> &'static str {
-        "/lib/dhcpcd/dhcpcd-run-hooks"
-    }
-
-    fn private_folders(&self) -> &'static [&'static str] {
-        &["/run", "/var/lib/dhcpcd"]
+    fn needs(&self) -> Needs {
+        Needs { folders: &["/run", "/var/lib/dhcpcd"], ..Needs::default() }
     }
 
     fn command(&self, jail: &Jail, nic: &str, options: &ClientOptions) -> Result<Vec<String>> {
         let config = fs::read_to_string(CONFIG).with_context(|| format!("reading {CONFIG}"))?;
         fs::write(jail.path("dhcpcd.conf"), config)?;
         let config = jail.path("dhcpcd.conf").display().to_string();
-        let script = jail.wrapper().display().to_string();
+        let script = script::wrapper(jail, "/lib/dhcpcd/dhcpcd-run-hooks")?;
         let mut line: Vec<String> =
             ["dhcpcd", "-4", "-B", "-d", "-f", &config, "-c", &script].map(str::to_owned).to_vec();
         line.extend(options.arguments.iter().cloned());
         line.push(nic.to_owned());
         Ok(line)
+    }
+
+    fn events(&self, jail: &Jail) -> Result<Vec<Event>> {
+        script::events(jail)
     }
 
     fn lease(&self, told: &BTreeMap<String, String>) -> LeaseSeen {

@@ -1,53 +1,87 @@
 //! Keeps a DHCP client's files apart from the machine's and from other clients'.
 //!
 //! The client runs in a mount namespace where the folders it writes to are empty ones of its own and /etc/resolv.conf
-//! is a file of its own, and in a UTS namespace, because clients set the host name.
+//! is a file of its own, and in a UTS namespace, because clients set the host name. A client that is a service of a
+//! whole system also gets what such a service finds there: a message bus, a machine id, and a /sys of its namespace.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use super::lease::Event;
 use crate::{
     cmd::{self, Running},
     netns::Namespace,
+    wait::wait_until,
 };
 
-/// Runs the client's own script and then notes the event. The file appears whole, under its own name, by the rename.
-const WRAPPER: &str = "#!/bin/sh
-'@SCRIPT@' \"$@\"
-status=$?
-new=$(mktemp '@FOLDER@/new.XXXXXX')
-{ echo \"lab_argument=$1\"; env; } >\"$new\"
-number=$(ls '@FOLDER@/events' | wc -l)
-mv \"$new\" \"@FOLDER@/events/$(printf %05d \"$number\")\"
-exit $status
+/// Whoever asks may do anything: the client is alone on its bus.
+const BUS: &str = r#"<busconfig>
+  <type>system</type>
+  <listen>unix:path=/run/dbus/system_bus_socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"#;
+const BUS_SOCKET: &str = "/run/dbus/system_bus_socket";
+const MACHINE_ID: &str = "8f3c1d5e7a9b4c2d8e6f0a1b2c3d4e5f\n";
+/// A client that manages devices waits for udev where /sys can be written to; in a container there is none. The radios
+/// of the machine are no business of its.
+const SERVICE: &str = "mount -t sysfs lab /sys
+mount -o remount,bind,ro /sys
+[ ! -e /dev/rfkill ] || mount --bind /dev/null /dev/rfkill
 ";
+
+/// What a client needs around it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    /// Folders that it writes to, or where the machine's files must not be seen.
+    pub(super) folders: &'static [&'static str],
+    /// Folders in those that it does not make itself.
+    pub(super) within: &'static [&'static str],
+    /// It is a service of a whole system.
+    pub(super) service: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Jail {
     folder: TempDir,
-    private: &'static [&'static str],
+    needs: Needs,
+}
+
+/// A client's process, and that of its bus. The client first: it goes first.
+#[derive(Debug)]
+pub(super) struct Inmates {
+    pub(super) client: Running,
+    _bus: Option<Running>,
 }
 
 impl Jail {
-    pub(super) fn new(script: &str, private: &'static [&'static str]) -> Result<Self> {
+    pub(super) fn new(needs: Needs) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("twt-dhcp-").tempdir().context("making a client's folder")?;
         // dhcpcd gives up its rights and must still reach what is in here.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let jail = Self { folder, private };
-        fs::create_dir(jail.path("events"))?;
+        let jail = Self { folder, needs };
         fs::write(jail.path("resolv.conf"), "")?;
-        let text = WRAPPER.replace("@SCRIPT@", script).replace("@FOLDER@", &jail.folder.path().display().to_string());
-        fs::write(jail.wrapper(), text)?;
-        fs::set_permissions(jail.wrapper(), fs::Permissions::from_mode(0o755))?;
+        for folder in needs.folders.iter().chain(needs.within) {
+            fs::create_dir_all(jail.inside(folder))?;
+        }
+        if needs.service {
+            fs::create_dir_all(jail.inside("/run/dbus"))?;
+            fs::write(jail.path("machine-id"), MACHINE_ID)?;
+            fs::write(jail.path("bus.conf"), BUS)?;
+        }
         Ok(jail)
     }
 
@@ -56,36 +90,57 @@ impl Jail {
         self.folder.path().join(name)
     }
 
-    /// The script that the client is to call.
-    pub(super) fn wrapper(&self) -> PathBuf {
-        self.path("script")
+    /// Where a file lies that the client sees in one of its folders.
+    pub(super) fn inside(&self, seen: &str) -> PathBuf {
+        self.path("root").join(seen.trim_start_matches('/'))
+    }
+
+    /// A file of that kind; nothing where it is not there yet.
+    pub(super) fn read(&self, seen: &str) -> Option<String> {
+        fs::read_to_string(self.inside(seen)).ok()
     }
 
     /// Starts the client in a network namespace.
-    pub(super) fn spawn(&self, namespace: &Namespace, line: &[String]) -> Result<Running> {
-        let mount = |folder: &&str| format!("mount -t tmpfs -o mode=755 lab '{folder}'\n");
-        let mounts: String = self.private.iter().map(mount).collect();
-        let resolv_conf = self.path("resolv.conf").display().to_string();
-        // Clients take a host name from DHCP only if there is none worth keeping.
-        let setup =
-            format!("set -e\n{mounts}mount --bind '{resolv_conf}' /etc/resolv.conf\nhostname localhost\nexec \"$@\"\n");
-        let mut words = ["unshare", "--mount", "--uts", "sh", "-c", &setup, "client"].map(str::to_owned).to_vec();
-        words.extend_from_slice(line);
-        let log = fs::File::create(self.path("log"))?;
+    pub(super) fn spawn(&self, namespace: &Namespace, line: &[String]) -> Result<Inmates> {
+        let setup = self.setup();
+        let enter = ["unshare", "--mount", "--uts", "sh", "-c", &setup, "client"];
+        if !self.needs.service {
+            return Ok(Inmates { client: self.start(namespace, &enter, line, "log")?, _bus: None });
+        }
+        let config = format!("--config-file={}", self.path("bus.conf").display());
+        let line_of_bus = ["dbus-daemon", "--nofork", "--nopidfile", &config].map(str::to_owned);
+        let bus = self.start(namespace, &enter, &line_of_bus, "log-of-bus")?;
+        let socket = self.inside(BUS_SOCKET);
+        let there = wait_until("the client's message bus", Duration::from_secs(10), || Ok(socket.exists()));
+        there.with_context(|| fs::read_to_string(self.path("log-of-bus")).unwrap_or_default())?;
+        let pid = bus.pid().to_string();
+        let client = self.start(namespace, &["nsenter", "--target", &pid, "--mount", "--uts"], line, "log")?;
+        Ok(Inmates { client, _bus: Some(bus) })
+    }
+
+    fn start(&self, namespace: &Namespace, enter: &[&str], line: &[String], log: &str) -> Result<Running> {
+        let words = [enter.iter().copied().map(str::to_owned).collect(), line.to_vec()].concat();
+        let log = fs::File::create(self.path(log))?;
         let mut command = cmd::command(&words)?;
         command.stdout(Stdio::from(log.try_clone()?)).stderr(Stdio::from(log));
-        // The script's variables are noted from its environment: ours do not belong there.
+        // A script's variables are noted from its environment: ours do not belong there.
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         namespace.spawn(&mut command)
     }
 
-    pub(super) fn events(&self) -> Result<Vec<Event>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(self.path("events"))? {
-            files.push(entry?.path());
+    /// What is to be done in the new namespaces before the client starts.
+    fn setup(&self) -> String {
+        let bind = |from: &Path, to: &str| format!("mount --bind '{}' '{to}'\n", from.display());
+        let mut text = "set -e\n".to_owned();
+        text.extend(self.needs.folders.iter().map(|folder| bind(&self.inside(folder), folder)));
+        text.push_str(&bind(&self.path("resolv.conf"), "/etc/resolv.conf"));
+        if self.needs.service {
+            text.push_str(&bind(&self.path("machine-id"), "/etc/machine-id"));
+            text.push_str(SERVICE);
         }
-        files.sort();
-        files.iter().map(|file| event(file)).collect()
+        // Clients take a host name from DHCP only if there is none worth keeping.
+        text.push_str("hostname localhost\nexec \"$@\"\n");
+        text
     }
 
     pub(super) fn resolv_conf(&self) -> Result<String> {
@@ -93,15 +148,7 @@ impl Jail {
     }
 
     pub(super) fn log(&self) -> Result<String> {
-        fs::read_to_string(self.path("log")).context("reading the client's output")
+        let bytes = fs::read(self.path("log")).context("reading the client's output")?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
-}
-
-/// udhcpc names the event in its script's argument, the others in `reason`.
-fn event(file: &Path) -> Result<Event> {
-    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let pairs = text.lines().filter_map(|line| line.split_once('='));
-    let told: BTreeMap<_, _> = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let reason = told.get("reason").or_else(|| told.get("lab_argument")).cloned().unwrap_or_default();
-    Ok(Event { reason, told })
 }

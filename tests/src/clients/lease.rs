@@ -1,4 +1,4 @@
-//! What a guest has of its lease: what its client was told, and what the client's script made of it.
+//! What a guest has of its lease: what its client was told, and what became of it on the NIC.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, str::FromStr, time::Duration};
 
@@ -7,18 +7,15 @@ use anyhow::{Context as _, Result};
 use super::jail::Jail;
 use crate::{netns::Namespace, wait::wait_for};
 
-/// One call of a client's script.
+/// What a client tells of itself: that it was answered, mostly.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
+    /// In the client's words.
     pub(super) reason: String,
-    pub(super) told: BTreeMap<String, String>,
-}
-
-impl Event {
     /// Whether the event confirms a lease.
-    pub(super) fn is_lease(&self) -> bool {
-        matches!(self.reason.as_str(), "bound" | "renew" | "BOUND" | "RENEW" | "REBIND" | "REBOOT")
-    }
+    pub(super) is_lease: bool,
+    /// What it knows of its lease then.
+    pub(super) told: BTreeMap<String, String>,
 }
 
 /// A lease as the guest sees it.
@@ -34,7 +31,7 @@ pub struct LeaseSeen {
     pub router: Option<Ipv4Addr>,
     /// The guest's IPv4 routes, as `ip route` lists them, sorted.
     pub routes: Vec<String>,
-    /// Name servers in the guest's resolv.conf.
+    /// Name servers in the guest's resolv.conf, else those that the client was told.
     pub dns: Vec<Ipv4Addr>,
     /// Domain that the client was told (option 15).
     pub domain: Option<String>,
@@ -54,22 +51,27 @@ pub struct LeaseSeen {
     pub classless: Option<String>,
     /// The guest's resolv.conf.
     pub resolv_conf: String,
-    /// All variables that the client passed to its script.
+    /// All that the client tells, in its own words.
     pub told: BTreeMap<String, String>,
 }
 
 impl LeaseSeen {
-    /// Adds what the script made of the lease.
+    /// Whether the lease's address is on the NIC: clients tell of a lease before they have applied it.
+    pub(super) fn is_on(&mut self, namespace: &Namespace, nic: &str) -> Result<bool> {
+        let text = namespace.ip(&["-4", "-br", "addr", "show", "dev", nic])?;
+        let found = text.split_whitespace().filter_map(split_prefix).find(|&(seen, _)| Some(seen) == self.address);
+        self.prefix = found.map_or(0, |(_, prefix)| prefix);
+        Ok(found.is_some())
+    }
+
+    /// Adds what else the client made of the lease.
     pub(super) fn look(&mut self, namespace: &Namespace, nic: &str, jail: &Jail) -> Result<()> {
-        // dhcpcd calls its script before it sets address and routes itself.
-        let (address, prefix) = wait_for("the lease's address on the NIC", Duration::from_secs(8), || {
-            let text = namespace.ip(&["-4", "-br", "addr", "show", "dev", nic])?;
-            Ok(text.split_whitespace().filter_map(split_prefix).find(|&(seen, _)| Some(seen) == self.address))
-        })?;
-        (self.address, self.prefix) = (Some(address), prefix);
         self.link_mtu = link_mtu(namespace, nic)?;
         self.resolv_conf = jail.resolv_conf()?;
-        self.dns = in_resolv_conf(&self.resolv_conf, "nameserver").filter_map(parsed).collect();
+        let applied: Vec<_> = in_resolv_conf(&self.resolv_conf, "nameserver").filter_map(parsed).collect();
+        if !applied.is_empty() {
+            self.dns = applied;
+        }
         if self.search.is_empty() {
             self.search = in_resolv_conf(&self.resolv_conf, "search").map(str::to_owned).collect();
         }
@@ -116,6 +118,12 @@ fn parsed<T: FromStr>(word: &str) -> Option<T> {
 /// The first word of a variable, as whatever type is wanted; nothing where it is missing or something else.
 pub(super) fn first<T: FromStr>(told: &BTreeMap<String, String>, key: &str) -> Option<T> {
     told.get(key)?.split_whitespace().next()?.parse().ok()
+}
+
+/// The lines `key=value` of a text, without quotes around values.
+pub(super) fn assignments(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect()
 }
 
 /// All words of a variable.

@@ -6,29 +6,30 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use super::{
-    ClientOptions, DhcpClient, Jail, LeaseSeen, Program,
-    lease::{all, first},
+    ClientOptions, DhcpClient, Jail, LeaseSeen, Needs, Program,
+    lease::{Event, all, first},
+    script,
 };
 
 pub(super) struct Udhcpc;
 
 impl Program for Udhcpc {
-    fn script(&self) -> &'static str {
-        "/etc/udhcpc/default.script"
-    }
-
-    fn private_folders(&self) -> &'static [&'static str] {
-        &["/run"]
+    fn needs(&self) -> Needs {
+        Needs { folders: &["/run"], ..Needs::default() }
     }
 
     fn command(&self, jail: &Jail, nic: &str, options: &ClientOptions) -> Result<Vec<String>> {
-        let script = jail.wrapper().display().to_string();
+        let script = script::wrapper(jail, "/etc/udhcpc/default.script")?;
         let mut line: Vec<String> = ["udhcpc", "-f", "-t", "10", "-T", "1", "-s", &script].map(str::to_owned).to_vec();
         // By default it asks neither for the MTU nor for routes.
         line.extend(["-O", "mtu", "-O", "staticroutes", "-O", "search"].map(str::to_owned));
         line.extend(options.arguments.iter().cloned());
         line.extend(["-i", nic].map(str::to_owned));
         Ok(line)
+    }
+
+    fn events(&self, jail: &Jail) -> Result<Vec<Event>> {
+        script::events(jail)
     }
 
     fn lease(&self, told: &BTreeMap<String, String>) -> LeaseSeen {
@@ -47,17 +48,17 @@ impl Program for Udhcpc {
     }
 
     fn renew(&self, client: &DhcpClient<'_>) -> Result<()> {
-        client.process.signal(Signal::SIGUSR1)
+        client.inmates.client.signal(Signal::SIGUSR1)
     }
 
     fn rebind(&self, client: &DhcpClient<'_>) -> Result<()> {
         // Asked to renew, it falls back to broadcast when the unicast cannot even be sent: from an address that is gone.
         let nic = crate::guest::GUEST_NIC;
         client.namespace.ip(&["-4", "addr", "flush", "dev", nic])?;
-        client.process.signal(Signal::SIGUSR1)
+        client.inmates.client.signal(Signal::SIGUSR1)
     }
 
     fn release(&self, client: &DhcpClient<'_>) -> Result<()> {
-        client.process.signal(Signal::SIGUSR2)
+        client.inmates.client.signal(Signal::SIGUSR2)
     }
 }

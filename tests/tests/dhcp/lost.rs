@@ -1,13 +1,13 @@
 //! A guest that comes with an address which is no longer its own: it is told so at once, and gets the right one.
 
-use std::{fs, net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, clients::ClientOptions, scene::ping, watch};
 
-use crate::{SOON, options};
+use crate::{SOON, life::nothing_was_amiss, options};
 
 /// Gives the pod another address, as a CNI does when the pod is made anew.
-fn move_pod(pod: &Pod) -> anyhow::Result<()> {
+pub(crate) fn move_pod(pod: &Pod) -> anyhow::Result<()> {
     pod.namespace.ip(&["addr", "flush", "dev", &pod.nic])?;
     pod.namespace.ip(&["addr", "add", "10.244.1.6/24", "dev", &pod.nic])?;
     pod.namespace.ip(&["route", "add", "default", "via", "10.244.1.1"])?;
@@ -48,34 +48,53 @@ fn dhcpcd_is_told_that_its_address_is_lost() {
     renews_a_lost_address(ClientKind::Dhcpcd);
 }
 
-/// What dhclient would have written of a lease that is valid for years.
-const OLD_LEASE: &str = "lease {
-  interface \"eth0\";
-  fixed-address 10.9.9.9;
-  option subnet-mask 255.255.255.0;
-  option routers 10.9.9.1;
-  option dhcp-lease-time 4294967295;
-  option dhcp-message-type 5;
-  option dhcp-server-identifier 10.9.9.1;
-  renew never;
-  rebind never;
-  expire never;
-}
-";
-
 #[test]
-fn a_guest_that_boots_with_a_lost_address_gets_a_nak_and_then_its_lease() {
+fn networkd_is_told_that_its_address_is_lost() {
     lab::require_root!();
-    let scene = Scene::new(Pod::new("reboot").unwrap(), &[], Offloads::Virtio).unwrap();
-    let folder = tempfile::Builder::new().prefix("twt-lease-").tempdir().unwrap();
-    let file = folder.path().join("leases");
-    fs::write(&file, OLD_LEASE).unwrap();
-    let arguments = vec!["-lf".to_owned(), file.display().to_string()];
-    let options = ClientOptions { arguments, times: None };
-    let mut client = DhcpClient::start_with(&scene.guest.namespace, ClientKind::Dhclient, options).unwrap();
+    renews_a_lost_address(ClientKind::Networkd);
+}
+
+/// A guest that comes up with a lease from before asks for that first. Gives the NAKs and requests that it took.
+fn boots_with(kind: ClientKind, remembered: [u8; 4]) -> (u64, u64) {
+    let pod = Pod::new("reboot").unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let scene = Scene::new(pod, &[], Offloads::Virtio).unwrap();
+    let options = ClientOptions { remembers: Some(remembered.into()), ..ClientOptions::default() };
+    let mut client = DhcpClient::start_with(&scene.guest.namespace, kind, options).unwrap();
     let lease = client.acquire(Duration::from_secs(40)).unwrap();
     assert_eq!(lease.address, Some(Ipv4Addr::new(10, 244, 1, 5)));
-    assert_eq!(scene.dhcp("nak").unwrap(), 1, "{}", client.log().unwrap());
-    // The NAK came before any offer.
-    assert_eq!(scene.dhcp("request").unwrap(), 2);
+    ping(&scene.guest.namespace, "10.244.1.1").unwrap();
+    nothing_was_amiss(&scene, &host);
+    (scene.dhcp("nak").unwrap(), scene.dhcp("request").unwrap())
+}
+
+/// The NAK comes before any offer.
+fn boots_with_a_lost_address(kind: ClientKind) {
+    assert_eq!(boots_with(kind, [10, 9, 9, 9]), (1, 2));
+}
+
+#[test]
+fn a_guest_that_boots_with_its_own_address_is_told_at_once_that_it_may_keep_it() {
+    lab::require_root!();
+    for kind in [ClientKind::Dhclient, ClientKind::Networkd, ClientKind::NetworkManager] {
+        assert_eq!(boots_with(kind, [10, 244, 1, 5]), (0, 1), "{kind:?}");
+    }
+}
+
+#[test]
+fn dhclient_boots_with_a_lost_address_and_gets_a_nak_and_then_its_lease() {
+    lab::require_root!();
+    boots_with_a_lost_address(ClientKind::Dhclient);
+}
+
+#[test]
+fn networkd_boots_with_a_lost_address_and_gets_a_nak_and_then_its_lease() {
+    lab::require_root!();
+    boots_with_a_lost_address(ClientKind::Networkd);
+}
+
+#[test]
+fn network_manager_boots_with_a_lost_address_and_gets_a_nak_and_then_its_lease() {
+    lab::require_root!();
+    boots_with_a_lost_address(ClientKind::NetworkManager);
 }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod clock;
 mod elsewhere;
 mod life;
 mod lost;
@@ -27,4 +28,19 @@ fn options(kind: ClientKind) -> ClientOptions {
 /// Which client applies what: option 121, and the MTU to the link (dhcpcd has it on the routes).
 fn applies_routes(kind: ClientKind) -> bool {
     kind != ClientKind::Udhcpc
+}
+
+/// Which clients renew at once when they are told to.
+fn renews_when_told(kind: ClientKind) -> bool {
+    !matches!(kind, ClientKind::NetworkManager | ClientKind::Ipconfig)
+}
+
+/// Which rebind without having waited until half of a lease and more is over; `clock` is about the others.
+fn rebinds_when_told(kind: ClientKind) -> bool {
+    renews_when_told(kind) && kind != ClientKind::Networkd
+}
+
+/// Which give their lease back.
+fn releases(kind: ClientKind) -> bool {
+    !matches!(kind, ClientKind::NetworkManager | ClientKind::Ipconfig)
 }

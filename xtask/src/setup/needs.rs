@@ -20,6 +20,9 @@ pub(super) const BPFFS: &str = "/sys/fs/bpf";
 const PINNED_LINKER: &str = "0.10.3";
 const BPF_TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
+/// Of the libraries that `NetworkManager` is linked with, those that a small system may lack.
+const NETWORK_MANAGER_LIBRARIES: [&str; 3] = ["libndp.so.0", "libcurl-gnutls.so.4", "libgio-2.0.so.0"];
+
 /// One thing that must be there.
 pub(super) struct Need {
     pub(super) name: &'static str,
@@ -141,7 +144,12 @@ pub(super) const NEEDS: &[Need] = &[
     ),
     need("bpf-linker", "links the eBPF programs", Found::has_linker, Remedy::Linker),
     need("bpffs", "keeps the programs loaded when tapwire has ended", |_| has_bpffs(), Remedy::MountBpffs),
-    need("apt lists", "the kernels of guests are downloaded with apt", |_| apt::has_lists(), Remedy::AptLists),
+    need(
+        "apt lists",
+        "kernels of guests, and NetworkManager, are downloaded with apt",
+        |_| apt::has_lists(),
+        Remedy::AptLists,
+    ),
     tool("qemu-system-x86_64", "runs the VMs", &["qemu-system-x86"]),
     need("iPXE for QEMU's NICs", "lets VMs boot from the network", |_| has_boot_roms(), Remedy::Apt(&["ipxe-qemu"])),
     need(
@@ -159,6 +167,26 @@ pub(super) const NEEDS: &[Need] = &[
     tool("udhcpc", "a DHCP client to test against", &["udhcpc"]),
     tool("dhcpcd", "a DHCP client to test against", &["dhcpcd-base"]),
     tool("perfdhcp", "a DHCP client under load to test with", &["kea-admin"]),
+    need(
+        "systemd-networkd",
+        "a DHCP client to test against",
+        |_| Path::new("/lib/systemd/systemd-networkd").is_file(),
+        Remedy::Apt(&["systemd"]),
+    ),
+    need(
+        "klibc's ipconfig",
+        "a DHCP client to test against",
+        |_| Path::new("/usr/lib/klibc/bin/ipconfig").is_file(),
+        Remedy::Apt(&["klibc-utils"]),
+    ),
+    tool("dbus-daemon", "is the bus of those clients that are services", &["dbus-daemon"]),
+    // Itself it is only unpacked: installed, it would begin to manage the machine's NICs.
+    need(
+        "NetworkManager's needs",
+        "libraries of a DHCP client to test against",
+        |_| NETWORK_MANAGER_LIBRARIES.iter().all(|name| library(name)),
+        Remedy::Apt(&["libndp0", "libcurl3-gnutls", "libglib2.0-0"]),
+    ),
     tool("dnsmasq", "a DHCP server to test and compare with", &["dnsmasq-base"]),
 ];
 
@@ -173,6 +201,11 @@ const fn tool(name: &'static str, why: &'static str, packages: &'static [&'stati
 /// Whether a program is on the path, or where only root's path leads.
 pub(super) fn program(name: &str) -> bool {
     find_program(name).is_some()
+}
+
+/// Whether the dynamic loader will find a library where Debian has it.
+fn library(name: &str) -> bool {
+    Path::new(&format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH)).join(name).exists()
 }
 
 fn find_program(name: &str) -> Option<PathBuf> {
