@@ -16,9 +16,12 @@ use binding_common::{
 /// `BPF_ADJ_ROOM_MAC` of `enum bpf_adj_room_mode`: room is made or taken between the Ethernet header and the next.
 const BPF_ADJ_ROOM_MAC: u32 = 1;
 
-/// Octets by which a frame is made too long before it is cut to its length; see [`Frame::resize`]. More than are before
-/// the UDP header behind the longest IPv4 header, 74.
+/// Octets that lie between the Ethernet header of an answer and the rest of it until it is done; see [`Frame::begin`]. More
+/// than are before the UDP header behind the longest IPv4 header, 74.
 const SPARE: u32 = 80;
+
+/// Octets of the Ethernet header.
+const ETHERNET: u32 = 14;
 
 /// A frame with its first [`HEADERS`] octets, or all that it has, ready to be read.
 ///
@@ -80,32 +83,41 @@ impl<'a> Frame<'a> {
         unsafe { (*self.ctx.skb.skb).ingress_ifindex == ifindex }
     }
 
-    /// Gives the frame a new length, its contents undefined from the Ethernet header on, with nothing left for an
-    /// offload to do.
+    /// Begins an answer of at most `len` octets in place of the frame: [`Self::write`] fills it, [`Self::finish`] ends it.
     ///
     /// A request may have come with a checksum that is still to be filled in (`CHECKSUM_PARTIAL`), and a reply in the
     /// same buffer would inherit that order, and be spoilt by it. Taking octets away behind the Ethernet header makes
-    /// the kernel find that the place of the checksum is gone and forget the order (`skb_postpull_rcsum`), so the frame
-    /// is made too long first. In that order: growing is refused by no kernel, cutting below the place of the checksum
-    /// is by some.
+    /// the kernel find that the place of the checksum is gone and forget the order (`skb_postpull_rcsum`), so an answer
+    /// is written with spare octets there. In that order: growing is refused by no kernel, and when the octets are gone
+    /// the kernel's mark of where the UDP header is lies before the frame, so that the kernels before 5.10.233, 6.1.122,
+    /// 6.6.68 and 6.12.7 refuse every length from then on (`__bpf_skb_min_len`).
     #[inline(always)]
-    pub(crate) fn resize(&self, len: u32) -> Result<(), Reason> {
+    pub(crate) fn begin(&self, len: u32) -> Result<(), Reason> {
         let skb = self.ctx.skb.skb;
         // SAFETY: the context is the kernel's own.
-        unsafe {
-            if (*skb).vlan_present != 0 && bpf_skb_vlan_pop(skb) != 0 {
-                return Err(Reason::ReplyFailed);
-            }
-            if bpf_skb_change_tail(skb, len + SPARE, 0) != 0 {
-                return Err(Reason::ReplyFailed);
-            }
+        if unsafe { (*skb).vlan_present != 0 && bpf_skb_vlan_pop(skb) != 0 } {
+            return Err(Reason::ReplyFailed);
         }
+        self.set_len(len + SPARE)
+    }
+
+    /// Writes octets at an offset of the answer.
+    #[inline(always)]
+    pub(crate) fn write(&self, at: u32, octets: *const u8, len: u32) -> Result<(), Reason> {
+        self.store(at + SPARE, octets, len)
+    }
+
+    /// Ends an answer of `len` octets that begins with `head`, with nothing left for an offload to do.
+    #[inline(always)]
+    pub(crate) fn finish<const N: usize>(&self, head: &[u8; N], len: u32) -> Result<(), Reason> {
+        self.set_len(len + SPARE)?;
+        self.write(0, head.as_ptr(), N as u32)?;
+        self.store(0, head.as_ptr(), ETHERNET)?;
         self.ctx.adjust_room(-(SPARE as i32), BPF_ADJ_ROOM_MAC, 0).map_err(|_| Reason::ReplyFailed)
     }
 
-    /// Cuts a frame that [`Self::resize`] has made, and that is longer.
     #[inline(always)]
-    pub(crate) fn cut(&self, len: u32) -> Result<(), Reason> {
+    fn set_len(&self, len: u32) -> Result<(), Reason> {
         // SAFETY: the context is the kernel's own.
         match unsafe { bpf_skb_change_tail(self.ctx.skb.skb, len, 0) } {
             0 => Ok(()),

@@ -78,7 +78,7 @@ async fn settle(environment: &Environment, old: Journal, request: &AttachRequest
         }
         State::Degraded(_) if same && old.phase == Phase::Changing => {
             // If it cannot be completed, there is more amiss than a change that was interrupted.
-            if let Ok(done) = complete(environment, &old, old.clone()) {
+            if let Ok(done) = complete(environment, &old, old.clone(), false) {
                 return Ok(Settled::Done(Box::new(done)));
             }
         }

@@ -106,15 +106,17 @@ pub async fn change(environment: &Environment, name: &str, change: &LeaseChange)
     }
     let mut new = old.clone();
     change.apply(&mut new)?;
-    if change.guest_mac == Some(GuestMac::Learn) {
-        // What the old programs take from the guest's next frame is right for the new ones, too.
-        Pins::of(&environment.bpffs, name).forget_learned()?;
-    }
-    complete(environment, &old, new)
+    complete(environment, &old, new, change.guest_mac == Some(GuestMac::Learn))
 }
 
-/// Gives the hooks the programs of a record, which was `old` before. The caller holds the lock.
-pub(crate) fn complete(environment: &Environment, old: &Journal, mut new: Journal) -> Result<Journal> {
+/// Gives the hooks the programs of a record, which was `old` before, and has them learn the guest's MAC anew if that is
+/// asked for. The caller holds the lock.
+pub(crate) fn complete(
+    environment: &Environment,
+    old: &Journal,
+    mut new: Journal,
+    learn_anew: bool,
+) -> Result<Journal> {
     let what = || format!("change the lease of {}", new.name);
     let gone = || Error::new(what(), "its namespace or its tap is gone");
     let netns = Netns::find(&new.netns, Some(&new.netns_path))?.ok_or_else(gone)?;
@@ -124,6 +126,10 @@ pub(crate) fn complete(environment: &Environment, old: &Journal, mut new: Journa
     let mut programs = load_programs(&new, tap, &pins)?;
     new.phase = Phase::Changing;
     environment.store.save(&new)?;
+    if learn_anew {
+        // What the old programs take from the guest's next frame is right for the new ones, too.
+        pins.forget_learned()?;
+    }
     if let Err(error) = replace(&new, &mut programs, &netns, &pins) {
         return Err(roll_back(environment, old, tap, &netns, &pins, error));
     }

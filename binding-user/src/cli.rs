@@ -89,7 +89,7 @@ pub struct Discover {
 /// What the guest is told otherwise than discovered. The word "none" in place of a value takes an option away.
 #[derive(Debug, Args)]
 pub struct LeaseArgs {
-    /// MTU of the guest, and of a tap that attach makes [default: the pod NIC's].
+    /// MTU of the guest, and of a tap that attach makes; without it attach takes the pod NIC's.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(mtus()))]
     pub mtu: Option<u32>,
     /// DNS servers, in place of the ones of resolv.conf, or "none".
@@ -101,10 +101,10 @@ pub struct LeaseArgs {
     /// Host name of the guest, or "none".
     #[arg(long, value_name = "NAME", value_parser = or_none(values::host_name))]
     pub hostname: Option<Setting<String>>,
-    /// The pod's resolv.conf [default: found by the namespace].
+    /// The pod's resolv.conf; without it attach finds it by the namespace.
     #[arg(long, value_name = "PATH")]
     pub resolv_conf: Option<PathBuf>,
-    /// Lease time in seconds, or "infinite" [default: 86400].
+    /// Lease time in seconds, or "infinite"; without it attach takes 86400.
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
     pub lease_time: Option<u32>,
     /// NTP servers, or "none".

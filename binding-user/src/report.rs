@@ -313,3 +313,22 @@ pub fn table(reports: &[Report]) -> String {
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_in_the_schema_and_every_drop_is_explained() {
+        let schema: serde_json::Value = serde_json::from_str(include_str!("../../docs/schema.json")).unwrap();
+        let counters = &schema["properties"]["counters"]["properties"];
+        let explained = include_str!("../../docs/drops.md");
+        for message in DhcpMessage::ALL {
+            assert!(counters["dhcp"]["properties"][message.name()].is_object(), "{}", message.name());
+        }
+        for reason in Reason::ALL {
+            assert!(counters["dropped"]["properties"][reason.name()].is_object(), "{}", reason.name());
+            assert!(explained.contains(&format!("\n| `{}` |", reason.name())), "{}", reason.name());
+        }
+    }
+}

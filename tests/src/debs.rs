@@ -52,7 +52,8 @@ pub(crate) fn download_and_unpack(package: &str, folder: &Path) -> Result<()> {
     fs::create_dir(&download)?;
     let mut command = cmd::command(&["apt-get", "download", "-q", package])?;
     let output = command.current_dir(&download).output().context("running apt-get")?;
-    cmd::text(&command, &output)?;
+    // Lists of some weeks ago name packages that are gone by now.
+    cmd::text(&command, &output).context("if it is not found: apt-get update, and try again")?;
     let file = only_entry(&download)?.display().to_string();
     cmd::run(&["dpkg", "-x", &file, &folder.display().to_string()])?;
     fs::remove_dir_all(&download).context("removing the downloaded package")

@@ -22,6 +22,7 @@ pub mod pod;
 pub mod pump;
 pub mod raw;
 pub mod scene;
+pub mod stop;
 pub mod tap;
 pub mod tapwire;
 pub mod tftp;

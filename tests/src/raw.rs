@@ -67,17 +67,19 @@ impl TapPort {
     pub fn receive(&self, within: Duration) -> Result<Option<(VnetHeader, Vec<u8>)>> {
         let end = Instant::now() + within;
         let mut buffer = vec![0; FRAME_MAX];
-        while Instant::now() < end {
+        loop {
+            if let Some(size) = self.tap.read(&mut buffer)? {
+                let header = VnetHeader::from_bytes(&buffer[..size])?;
+                return Ok(Some((header, buffer[HEADER..size].to_vec())));
+            }
+            if Instant::now() >= end {
+                return Ok(None);
+            }
             if readable(&self.tap, end)? {
-                if let Some(size) = self.tap.read(&mut buffer)? {
-                    let header = VnetHeader::from_bytes(&buffer[..size])?;
-                    return Ok(Some((header, buffer[HEADER..size].to_vec())));
-                }
-                // Ready but nothing there: the tap is down, and polling it again at once would spin.
+                // Ready and nothing there a moment ago: the tap may be down, and polling it again at once would spin.
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        Ok(None)
     }
 
     /// The next frame that `wanted` accepts; others are passed over.

@@ -2,26 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
-use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, pod::HOST_MAC, scene::ping};
+use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, pod::HOST_MAC, scene::ping, stop::Stop};
 
 /// A gateway that answers for every address, that of the pod included (RFC 1027 without a thought).
-struct AnswersAll<'a> {
-    stop: &'a AtomicBool,
-}
-
-impl Drop for AnswersAll<'_> {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-fn answer_all(host: &RawPort, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
+fn answer_all(host: &RawPort, stop: &Stop) {
+    while !stop.is_said() {
         let Some(seen) = host.receive(Duration::from_millis(50)).unwrap() else { continue };
         let request = &seen.data;
         if seen.outgoing || request.get(12..14) != Some(&[8, 6]) || request[21] != 1 {
@@ -39,10 +26,10 @@ fn a_gateway_that_answers_for_every_address_does_not_have_the_guest_decline_its_
     let pod = Pod::new("answers-all").unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
     let scene = Scene::new(pod, &[], Offloads::Virtio).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     std::thread::scope(|scope| {
         scope.spawn(|| answer_all(&host, &stop));
-        let _ends = AnswersAll { stop: &stop };
+        let _ends = stop.guard();
         // It probes the address before it takes it (RFC 5227).
         let (_client, _) = DhcpClient::acquire_on(&scene.guest.namespace, ClientKind::Dhcpcd).unwrap();
         ping(&scene.guest.namespace, "10.244.1.1").unwrap();

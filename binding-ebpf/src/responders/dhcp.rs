@@ -68,14 +68,13 @@ fn send(frame: &Frame<'_>) -> Result<i32, Reason> {
     let options = OPTIONS.get(0).ok_or(Reason::ReplyFailed)?;
     // Room for the longest reply, and for the template with the zeros behind it, whose length is known to the verifier.
     let longest = options.longest_frame(&exchange.request);
-    frame.resize(if longest > MAX_TEMPLATE as u32 { longest } else { MAX_TEMPLATE as u32 })?;
-    frame.store(0, template.frame.as_ptr(), MAX_TEMPLATE as u32)?;
+    frame.begin(if longest > MAX_TEMPLATE as u32 { longest } else { MAX_TEMPLATE as u32 })?;
+    frame.write(0, template.frame.as_ptr(), MAX_TEMPLATE as u32)?;
     exchange.append(template, options, &mut Appending(frame))?;
     let mut head = [0; HEAD];
     head.copy_from_slice(&template.frame[..HEAD]);
     exchange.stamp(&mut head, template.ip_sum);
-    frame.store(0, head.as_ptr(), HEAD as u32)?;
-    frame.cut(exchange.progress.frame_len() as u32)?;
+    frame.finish(&head, exchange.progress.frame_len() as u32)?;
     count::dhcp_at(exchange.counter.get());
     if exchange.progress.trimmed() {
         count::dhcp(DhcpMessage::Trimmed);
@@ -90,7 +89,7 @@ impl Output for Appending<'_> {
     #[inline(always)]
     fn put<const N: usize>(&mut self, at: usize, octets: &[u8; N], len: usize) -> Result<(), Reason> {
         match bounded::<N>(len) {
-            Some(len) => self.0.store(at as u32, octets.as_ptr(), len),
+            Some(len) => self.0.write(at as u32, octets.as_ptr(), len),
             None => Ok(()),
         }
     }

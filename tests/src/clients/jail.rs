@@ -130,10 +130,14 @@ impl Jail {
 
     /// What is to be done in the new namespaces before the client starts.
     fn setup(&self) -> String {
-        let bind = |from: &Path, to: &str| format!("mount --bind '{}' '{to}'\n", from.display());
+        let bind = |from: &Path, to: &str| format!("mount --bind '{}' \"{to}\"\n", from.display());
         let mut text = "set -e\n".to_owned();
         text.extend(self.needs.folders.iter().map(|folder| bind(&self.inside(folder), folder)));
-        text.push_str(&bind(&self.path("resolv.conf"), "/etc/resolv.conf"));
+        // It may be a link into /run, which is an empty folder by now.
+        text.push_str(
+            "file=$(readlink -m /etc/resolv.conf)\nmkdir -p \"${file%/*}\"\n[ -e \"$file\" ] || : >\"$file\"\n",
+        );
+        text.push_str(&bind(&self.path("resolv.conf"), "$file"));
         if self.needs.service {
             text.push_str(&bind(&self.path("machine-id"), "/etc/machine-id"));
             text.push_str(SERVICE);

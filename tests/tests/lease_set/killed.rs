@@ -2,8 +2,13 @@
 //! the next command.
 
 use lab::{
-    BINDING, Pod, Tapwire,
+    BINDING, Offloads, Pod, TapPort, Tapwire,
     interrupt::{Fate, kill_after},
+};
+
+use crate::{
+    SOON,
+    swap::{address_and_dns, discover},
 };
 
 const CHANGE: [&str; 5] = ["lease", "set", BINDING, "--address", "10.244.1.6/24"];
@@ -68,4 +73,45 @@ fn a_binding_that_is_made_anew_keeps_its_changed_lease() {
     tapwire.run(&["detach", BINDING]).unwrap();
     let detached = tapwire.attach(&pod, BINDING, &[]).unwrap();
     assert_eq!(detached["lease"]["address"], "10.244.1.5/24", "a binding that was removed is forgotten");
+}
+
+/// An offer's address, as the programs give it now.
+fn offered(tap: &TapPort) -> [u8; 4] {
+    tap.send(&discover(1)).unwrap();
+    let (_, offer) = tap.expect("an offer", SOON, |frame| frame.get(42) == Some(&2)).unwrap();
+    address_and_dns(&offer).unwrap().0
+}
+
+/// The kernel refuses each of the last calls of bpf(2) in turn: those that replace programs are among them.
+#[test]
+fn a_lease_set_that_fails_half_way_leaves_the_old_lease() {
+    lab::require_root!();
+    let pod = Pod::new("half-way").unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    tapwire.attach(&pod, BINDING, &[]).unwrap();
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let set = |inject: &str| {
+        let runner = ["strace", "-f", "-qq", "-e", "trace=bpf", "-e", "signal=none", "-e", inject];
+        tapwire.under(&runner, &CHANGE).output().unwrap()
+    };
+    let whole = set("inject=bpf:delay_exit=0");
+    assert!(whole.status.success() && offered(&tap) == [10, 244, 1, 6]);
+    let lines = String::from_utf8_lossy(&whole.stderr);
+    let calls = lines.lines().filter(|line| line.contains("bpf(")).count();
+    let mut half_way = 0;
+    for nth in calls.saturating_sub(8)..=calls {
+        tapwire.json(&["lease", "set", BINDING, "--address", "10.244.1.5/24"]).unwrap();
+        let before = tapwire.show(BINDING).unwrap();
+        let output = set(&format!("inject=bpf:error=EPERM:when={nth}"));
+        if output.status.success() {
+            // Not every call has to succeed: some only ask.
+            continue;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        half_way += usize::from(said.contains("error: replace tapwire_"));
+        let after = tapwire.show(BINDING).unwrap();
+        assert_eq!((&after["state"], &after["lease"]), (&before["state"], &before["lease"]), "call {nth}: {said}");
+        assert_eq!(offered(&tap), [10, 244, 1, 5], "call {nth}: {said}");
+    }
+    assert!(half_way >= 2, "only {half_way} failures to replace a program");
 }

@@ -1,5 +1,5 @@
 //! The MAC fix-up, frame by frame. Which frames the kernel holds to be for this host, only real devices show: that is in
-//! `frames/macs.rs`.
+//! `macs.rs`.
 
 use binding_common::{MacAddr, packet};
 use binding_user::{datapath::Constants, guest_mac::GuestMac};
