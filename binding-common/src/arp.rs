@@ -77,6 +77,12 @@ impl Request {
         self.target != lease && self.target != self.sender
     }
 
+    /// Whether it looks whether anybody has an address (RFC 5227).
+    #[inline(always)]
+    pub fn is_probe(&self) -> bool {
+        self.sender == [0; 4]
+    }
+
     /// The reply: the target is at `mac`.
     #[inline(always)]
     pub fn reply(&self, mac: MacAddr) -> [u8; FRAME] {
@@ -155,7 +161,8 @@ mod tests {
         assert!(!asks(LEASE, LEASE).asks_for_another(LEASE), "an announcement");
         assert!(!asks([10, 9, 9, 9], [10, 9, 9, 9]).asks_for_another(LEASE), "an announcement of a second address");
         assert!(!asks([10, 9, 9, 9], LEASE).asks_for_another(LEASE), "a guest that looks whether it has the lease");
-        assert!(asks([0; 4], SERVER).asks_for_another(LEASE), "a probe for another");
+        let probe = asks([0; 4], SERVER);
+        assert!(probe.asks_for_another(LEASE) && probe.is_probe(), "a probe for another");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! what ARP, RARP and neighbour discovery say of it, or IPv6 dies without a sound.
 //!
 //! Towards the guest, frames come for the MAC that the network knows; and with CNIs that deliver by `bpf_redirect_peer`
-//! for whatever MAC they had before. What the kernel holds to be for this host is meant for the guest, whatever it says.
-//! What a bridge has flooded, because it did not know where to send it, is not: a guest that forwards would send it on,
+//! for whatever MAC they had before. What such a device holds to be for its host is meant for the guest, whatever it says;
+//! of others that says nothing (a macvlan in passthru mode says it of all that it gets). What a bridge has flooded, because it did not know where to send it, is not: a guest that forwards would send it on,
 //! and it would arrive twice.
 
 use crate::{
@@ -96,7 +96,7 @@ pub struct ToGuest {
 }
 
 /// Says what is to be replaced in a frame to the guest, whose MAC is `guest`, zero as long as it is not known; the network
-/// knows it as `network`. `for_this_host`: the kernel holds the frame to be for the host that received it.
+/// knows it as `network`. `for_this_host`: the pod NIC may be given frames by peer, and holds this one to be for its host.
 #[inline(always)]
 pub fn to_guest(packet: &(impl Packet + ?Sized), guest: MacAddr, network: MacAddr, for_this_host: bool) -> ToGuest {
     let destination = MacAddr(packet.header(0).unwrap_or(guest.0));

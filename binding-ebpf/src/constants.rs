@@ -33,6 +33,9 @@ pub(crate) static LEASE_ADDRESS: Global<[u8; 4]> = Global::new([0; 4]);
 /// The server identifier, as it is sent.
 #[unsafe(no_mangle)]
 pub(crate) static SERVER_IDENTIFIER: Global<[u8; 4]> = Global::new([0; 4]);
+/// Whether the pod NIC may be given frames by `bpf_redirect_peer`, with a MAC that is neither its own nor the guest's: 0 or 1.
+#[unsafe(no_mangle)]
+pub(crate) static FROM_PEER: Global<u32> = Global::new(0);
 /// The MAC that the network knows: that of the pod NIC as the CNI made it.
 #[unsafe(no_mangle)]
 pub(crate) static NETWORK_MAC: Global<[u8; 6]> = Global::new([0; 6]);

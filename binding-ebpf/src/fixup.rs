@@ -39,7 +39,8 @@ pub(crate) fn to_network(frame: &Frame<'_>) -> Result<(), Reason> {
 pub(crate) fn to_guest(frame: &Frame<'_>) -> Result<(), Reason> {
     let guest = guest::mac();
     let network = MacAddr(constants::NETWORK_MAC.load());
-    let fix = fixup::to_guest(frame, guest, network, frame.packet_type() == PACKET_HOST);
+    let for_this_host = constants::FROM_PEER.load() != 0 && frame.packet_type() == PACKET_HOST;
+    let fix = fixup::to_guest(frame, guest, network, for_this_host);
     if fix.destination {
         frame.put_mac(0, guest)?;
     }

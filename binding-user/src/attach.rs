@@ -84,7 +84,11 @@ async fn settle(environment: &Environment, old: Journal, request: &AttachRequest
         }
         State::Degraded(_) => {}
     }
-    let change = if same { old.change.clone() } else { LeaseChange::default() };
+    let mut old = old;
+    if !same {
+        old.change = LeaseChange::default();
+    }
+    let change = old.change.clone();
     undo(environment, old).await?;
     Ok(Settled::Cleared(Box::new(change)))
 }
@@ -94,8 +98,10 @@ fn check_not_bound(environment: &Environment, request: &AttachRequest, netns: &N
     let (journals, unreadable) = environment.store.list()?;
     // One that cannot be read may be the NIC's.
     Error::join(unreadable)?;
-    let here = journals.iter().filter(|other| other.netns.same(&netns.id()) && !other.is_of_another_boot());
-    for other in here {
+    let is_here = |other: &&Journal| {
+        other.netns.same(&netns.id()) && !other.is_of_another_boot() && other.phase != Phase::Cleared
+    };
+    for other in journals.iter().filter(is_here) {
         for device in [&request.nic, &request.tap] {
             if [&other.nic.name, &other.tap.name].contains(&device) {
                 return Err(Error::new(format!("attach {device}"), format!("the binding {} has it", other.name))

@@ -59,6 +59,9 @@ impl State {
         match journal.phase {
             Phase::Attaching => return Ok(Self::Degraded(format!("attach {}", under_way(environment)))),
             Phase::Changing => return Ok(Self::Degraded(format!("lease set {}", under_way(environment)))),
+            Phase::Cleared => {
+                return Ok(Self::Degraded("attach failed to make it anew, and nothing of it is left".to_owned()));
+            }
             Phase::Detaching => return Ok(Self::Degraded(format!("detach {}", under_way(environment)))),
             Phase::Ready => {}
         }

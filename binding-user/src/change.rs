@@ -60,11 +60,13 @@ impl LeaseChange {
             }
             None => {}
             Some(lease) => {
-                let before = Replies::new(lease).map(|replies| replies.warnings()).unwrap_or_default();
+                let mut before = Replies::new(lease).map(|replies| replies.warnings()).unwrap_or_default();
+                before.extend(hidden_by_server(lease));
                 self.apply_to(lease, journal.nic.mtu, journal.tap.mtu)?;
                 lease.mac = guest_mac.expected(journal.nic.mac);
                 journal.warnings.retain(|warning| !before.contains(warning));
                 journal.warnings.extend(Replies::new(lease)?.warnings());
+                journal.warnings.extend(hidden_by_server(lease));
             }
         }
         journal.wire.guest_mac = guest_mac;
@@ -89,6 +91,19 @@ impl LeaseChange {
         self.options.apply(lease);
         Ok(())
     }
+}
+
+/// What is said where an address of the lease has become that of the server alone: the guest finds DHCP there, and
+/// nothing else.
+fn hidden_by_server(lease: &Lease) -> Option<String> {
+    let servers = [&lease.dns, &lease.ntp_servers, &lease.tftp_servers];
+    let is_told = servers.into_iter().flatten().any(|server| *server == lease.server_id);
+    (is_told && lease.answers_for_server()).then(|| {
+        format!(
+            "the guest renews at {}, and so finds no other service there; detach and attach makes it free",
+            lease.server_id
+        )
+    })
 }
 
 /// Changes the lease of a binding, and gives its new record. Killed half way, it is completed by the next `lease set`,
@@ -130,12 +145,12 @@ pub(crate) fn complete(
         // What the old programs take from the guest's next frame is right for the new ones, too.
         pins.forget_learned()?;
     }
-    if let Err(error) = replace(&new, &mut programs, &netns, &pins) {
-        return Err(roll_back(environment, old, tap, &netns, &pins, error));
-    }
+    let replaced = replace(&new, &mut programs, &netns, &pins);
     new.phase = Phase::Ready;
-    environment.store.save(&new)?;
-    Ok(new)
+    match replaced.and_then(|()| environment.store.save(&new)) {
+        Ok(()) => Ok(new),
+        Err(error) => Err(roll_back(environment, old, tap, &netns, &pins, error)),
+    }
 }
 
 fn replace(journal: &Journal, programs: &mut Programs, netns: &Netns, pins: &Pins) -> Result<()> {
@@ -143,13 +158,18 @@ fn replace(journal: &Journal, programs: &mut Programs, netns: &Netns, pins: &Pin
     netns.run(|| journal.hooks.iter().try_for_each(|hook| hook.replace(kind, programs, pins)))
 }
 
-/// Puts the old programs back where the new ones are already.
+/// Puts the old programs back where the new ones are already. Where that fails too, the record says that the old ones are
+/// wanted, and the next command goes on from there: what has failed must not come about later.
 fn roll_back(environment: &Environment, old: &Journal, tap: u32, netns: &Netns, pins: &Pins, error: Error) -> Error {
-    let restored = load_programs(old, tap, pins)
-        .and_then(|mut programs| replace(old, &mut programs, netns, pins))
-        .and_then(|()| environment.store.save(old));
-    match restored {
-        Ok(()) => error,
-        Err(second) => error.and(&second),
+    let restored = load_programs(old, tap, pins).and_then(|mut programs| replace(old, &mut programs, netns, pins));
+    let (phase, hint) = match restored {
+        Ok(()) => (old.phase, None),
+        Err(_) => (Phase::Changing, Some("attach it again as it was attached; that makes it whole")),
+    };
+    let saved = environment.store.save(&Journal { phase, ..old.clone() });
+    let error = [restored, saved].into_iter().filter_map(Result::err).fold(error, |error, second| error.and(&second));
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
     }
 }

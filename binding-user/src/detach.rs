@@ -6,6 +6,7 @@
 
 use crate::{
     binding::Environment,
+    change::LeaseChange,
     datapath::{HookKind, Pins, hook},
     error::{Error, Result},
     journal::{Journal, Phase},
@@ -18,15 +19,19 @@ use crate::{
 /// Removes the binding and gives the pod NIC back what it had.
 pub async fn detach(environment: &Environment, name: &str) -> Result<()> {
     let _lock = environment.store.lock()?;
-    let journal = environment.store.load_existing(name)?;
+    let mut journal = environment.store.load_existing(name)?;
+    journal.change = LeaseChange::default();
     undo(environment, journal).await
 }
 
-/// Undoes what a journal records, whole or half done. The caller holds the lock.
+/// Undoes what a journal records, whole or half done. The caller holds the lock. The record goes, unless it tells of a
+/// changed lease: then it stays, for the binding that is made in its place.
 pub(crate) async fn undo(environment: &Environment, mut journal: Journal) -> Result<()> {
     let pins = Pins::of(&environment.bpffs, &journal.name);
     let mut errors = Vec::new();
-    if let Some(scene) = Scene::find(&journal).await? {
+    // A record of what is gone already says nothing of what is there now.
+    let scene = if journal.phase == Phase::Cleared { None } else { Scene::find(&journal).await? };
+    if let Some(scene) = scene {
         if journal.wire.hook == HookKind::Tcx {
             // With the bpffs out of sight, removing the pins would seem to be done, and the programs would stay.
             environment.bpffs.check()?;
@@ -37,8 +42,15 @@ pub(crate) async fn undo(environment: &Environment, mut journal: Journal) -> Res
         errors.extend(scene.undo(&journal, &pins).await);
     }
     errors.extend(pins.remove().err());
-    let removed = if errors.is_empty() { environment.store.remove(&journal.name) } else { Ok(()) };
-    errors.extend(removed.err());
+    if errors.is_empty() {
+        let done = if journal.change == LeaseChange::default() {
+            environment.store.remove(&journal.name)
+        } else {
+            journal.phase = Phase::Cleared;
+            environment.store.save(&journal)
+        };
+        errors.extend(done.err());
+    }
     Error::join(errors).map_err(|error| match error.hint() {
         Some(_) => error,
         None => error.with_hint(format!("remove the cause, then: tapwire detach {}", journal.name)),

@@ -25,8 +25,9 @@ use crate::{
     wire::Wire,
 };
 
-/// The layout of the record. A record of another version is refused, never guessed at.
-const VERSION: u32 = 1;
+/// The layout of the record. A record of a later version is refused, never guessed at. The first one knew no changes of a
+/// lease and no MAC of the guest's own; what it lacks has defaults.
+const VERSION: u32 = 2;
 
 /// How far a binding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub enum Phase {
     Changing,
     /// `detach` has begun and not ended.
     Detaching,
+    /// Nothing of it is left: an `attach` that was to make it anew took it apart, and failed. Kept for the lease that it
+    /// was changed to.
+    Cleared,
 }
 
 /// What attach did, or will do, with the tap.
@@ -248,7 +252,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<Journal> {
     }
     let what = || format!("read the journal {}", path.display());
     let Version { version } = serde_json::from_slice(text).context(what)?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(Error::new(what(), format!("it is of version {version}, this program knows {VERSION}"))
             .with_hint("use the tapwire that wrote it"));
     }

@@ -31,6 +31,9 @@ pub const DEFAULT_SECONDS: u32 = 86_400;
 /// A lease that never ends (RFC 2131, 3.3).
 pub const INFINITE_SECONDS: u32 = u32::MAX;
 
+/// More routes than fit into any reply: told in a line, and at once.
+const MAX_ROUTES: usize = 512;
+
 /// Everything that the guest is told. This is also what `show` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -100,6 +103,11 @@ impl Lease {
             .collect();
         let routes = facts.routes.iter().filter_map(ipv4_unicast);
         let routes: Vec<_> = routes.filter(|route| !others.contains(route)).collect();
+        if routes.len() > MAX_ROUTES {
+            let why = format!("the pod has {} IPv4 routes, and no DHCP reply has room for them", routes.len());
+            return Err(Error::new(format!("make a lease from {}", facts.nic.name), why)
+                .with_hint("have the CNI give the pod a default route in their place; or attach with --dhcp off"));
+        }
         let on_link = routes.contains(&connected);
         let gateway = routes.iter().find(|route| route.dst.prefix_len() == 0).and_then(|route| route.via);
         let server_id = gateway.unwrap_or(LINK_LOCAL_SERVER.into());
@@ -143,6 +151,12 @@ impl Lease {
         self.gateway = defaults.next().and_then(|route| route.via);
         if defaults.next().is_some() {
             return Err(Error::new("set the routes", "there are two default routes").with_hint("give the guest one"));
+        }
+        let is_taken = |other: Ipv4Addr| other == address.addr();
+        if is_taken(self.server_id) || routes.iter().filter_map(|route| route.via).any(is_taken) {
+            let why = "it is that of a gateway, or of the server that the guest renews at";
+            return Err(Error::new(format!("give the guest the address {}", address.addr()), why)
+                .with_hint("choose another address, or another gateway"));
         }
         self.address = address;
         self.neighbours.retain(|neighbour| neighbour.address != Some(address.addr()));

@@ -108,6 +108,8 @@ pub fn constants(journal: &Journal, tap_ifindex: u32) -> Constants {
         mtu: journal.nic.mtu,
         tap_mtu: journal.tap.mtu,
         peer: journal.wire.to_network == wire::ToNetwork::Peer,
+        // Those that have `ndo_get_peer_dev`.
+        from_peer: matches!(journal.nic.kind.as_str(), "veth" | "netkit"),
         network_mac: journal.nic.mac,
         guest_mac: journal.wire.guest_mac,
         dhcp: server,

@@ -75,14 +75,15 @@ pub enum Decision {
 
 /// Whose is a message, judged by its headers alone? `Ok(true)`: ours; `Ok(false)`: it goes on to the network.
 ///
-/// Only what a relay sends to another server may leave: from the client port nothing does, whichever server it names,
-/// or a guest that renews with a server of its past would be answered by whoever now has that address.
+/// Only what a relay sends to another server, and to it alone, may leave: from the client port nothing does, whichever
+/// server it names, or a guest that renews with a server of its past would be answered by whoever now has that address.
 #[inline(always)]
 pub fn addressed(request: &Request, server: &Server) -> Result<bool, Reason> {
     if request.sent_to == BROADCAST_ADDRESS || request.sent_to == server.identifier {
         return if request.fragment { Err(Reason::DhcpMalformed) } else { Ok(true) };
     }
-    if request.source_port == SERVER_PORT { Ok(false) } else { Err(Reason::DhcpOtherServer) }
+    let to_one = !request.to_group && (1..224).contains(&request.sent_to[0]);
+    if request.source_port == SERVER_PORT && to_one { Ok(false) } else { Err(Reason::DhcpOtherServer) }
 }
 
 /// The counter of a message that was received; `None` for a type that this server does not know.

@@ -90,6 +90,8 @@ pub struct Request {
     pub client_id_len: u16,
     /// The datagram is the first of several fragments.
     pub fragment: bool,
+    /// The frame is for more than one receiver.
+    pub to_group: bool,
     /// Option 80: the client takes an ACK in place of an OFFER (RFC 4039).
     pub rapid_commit: bool,
     /// Hardware type.
@@ -123,6 +125,7 @@ impl Default for Request {
             max_size: 0,
             client_id_len: 0,
             fragment: false,
+            to_group: false,
             rapid_commit: false,
             htype: 0,
             parameters_len: InMemory::new(0),
@@ -175,6 +178,7 @@ impl Request {
         self.sent_from = packet.header(26).ok_or(Reason::DhcpMalformed)?;
         self.sent_to = packet.header(30).ok_or(Reason::DhcpMalformed)?;
         self.source_mac = MacAddr(packet.header(6).ok_or(Reason::DhcpMalformed)?);
+        self.to_group = MacAddr(packet.header(0).ok_or(Reason::DhcpMalformed)?).is_group();
         self.source_port = udp.source;
         self.fragment = udp.fragment;
         Ok(())
@@ -187,7 +191,11 @@ impl Request {
         self.read_fixed(packet, at).ok_or(Reason::DhcpMalformed)?;
         // The datagram may end before the frame does: short Ethernet frames are padded.
         let length = u16::from_be_bytes(packet.load(udp.offset + 4).ok_or(Reason::DhcpMalformed)?);
-        self.read_options(packet, at, udp.offset + usize::from(length));
+        let ended = self.read_options(packet, at, udp.offset + usize::from(length));
+        if !ended && self.message_type == 0 {
+            // What it is stands beyond the place to which it was read.
+            return Err(Reason::DhcpMalformed);
+        }
         self.copy_options(packet);
         Ok(())
     }
@@ -209,8 +217,9 @@ impl Request {
     }
 
     /// Options end with END, or where the message does: a missing END is no reason to leave a guest without a lease.
+    /// `false` when there are more than are looked at.
     #[inline(always)]
-    fn read_options(&mut self, packet: &(impl Packet + ?Sized), message: usize, end: usize) {
+    fn read_options(&mut self, packet: &(impl Packet + ?Sized), message: usize, end: usize) -> bool {
         self.forget_options();
         self.cursor.message.set(message);
         self.cursor.at.set(message + FIXED);
@@ -225,13 +234,14 @@ impl Request {
             if code == option::END || next > end {
                 // It ends, or what it says of itself goes beyond the end.
                 if !self.cursor.enter_field() {
-                    return;
+                    return true;
                 }
             } else {
                 self.read_option(packet, at, code, len);
                 self.cursor.at.set(next);
             }
         }
+        false
     }
 
     #[inline(always)]

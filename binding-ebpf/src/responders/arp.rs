@@ -28,7 +28,8 @@ pub(crate) fn answer(frame: &Frame<'_>) -> Result<Option<i32>, Reason> {
     // SAFETY: the entry is copied, and nobody changes it while the programs run.
     let mac = match unsafe { NEIGHBOURS.get(request.target) } {
         Some(mac) => *mac,
-        None if constants::ARP.load() == answers::ALL => MacAddr(constants::GATEWAY_MAC.load()),
+        // A probe is for an address that the guest wants to take: that it is in use is not ours to say.
+        None if constants::ARP.load() == answers::ALL && !request.is_probe() => MacAddr(constants::GATEWAY_MAC.load()),
         None => return Ok(None),
     };
     let reply = request.reply(mac);

@@ -37,6 +37,8 @@ pub struct Constants {
     pub tap_mtu: u32,
     /// To-network goes by `bpf_redirect_peer`.
     pub peer: bool,
+    /// The pod NIC may be given frames by `bpf_redirect_peer`.
+    pub from_peer: bool,
     /// The MAC that the network knows: the pod NIC's as the CNI made it.
     pub network_mac: MacAddr,
     /// The guest's MAC.
@@ -84,8 +86,8 @@ impl Programs {
 
 /// Makes the maps, and sets the globals that the programs take for constants.
 fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
-    let Constants { nic, tap, mtu, tap_mtu, peer, network_mac, guest_mac, dhcp, arp } = constants;
-    let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn].map(u32::from);
+    let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp } = constants;
+    let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn, *from_peer].map(u32::from);
     let address = dhcp.map_or([0; 4], |server| server.lease);
     let identifier = dhcp.map_or([0; 4], |server| server.identifier);
     let guest = guest_mac.expected(*network_mac);
@@ -106,6 +108,7 @@ fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
         .override_global("NETWORK_MAC", &network_mac.0, true)
         .override_global("GUEST_MAC", &guest.0, true)
         .override_global("LEARN", &flags[2], true)
+        .override_global("FROM_PEER", &flags[3], true)
         .override_global("GATEWAY_MAC", &gateway.0, true);
     for (map, path) in pins.map(Pins::maps).into_iter().flatten() {
         loader.map_pin_path(map, path);

@@ -4,7 +4,7 @@
 //! and never silence. A pod whose only default route cannot be said leaves a guest without a network, so that is kept
 //! ([`Chosen::lost_default`]) for whoever makes a lease.
 
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -126,13 +126,16 @@ impl Chosen {
     /// first. DHCP knows no metrics, and clients differ in which they take of two.
     fn keep_preferred(&mut self) {
         let routes = std::mem::take(&mut self.routes);
-        let best = |dst: IpNet| {
-            let same = routes.iter().enumerate().filter(|(_, route)| route.dst == dst);
-            // Of equals min_by_key gives the first.
-            same.min_by_key(|(_, route)| route.metric).map(|(at, _)| at)
-        };
+        // A pod may have a hundred thousand.
+        let mut best: HashMap<IpNet, usize> = HashMap::new();
         for (at, route) in routes.iter().enumerate() {
-            if matches!(route.dst, IpNet::V6(_)) || best(route.dst) == Some(at) {
+            let kept = best.entry(route.dst).or_insert(at);
+            if route.metric < routes[*kept].metric {
+                *kept = at;
+            }
+        }
+        for (at, route) in routes.iter().enumerate() {
+            if matches!(route.dst, IpNet::V6(_)) || best.get(&route.dst) == Some(&at) {
                 self.routes.push(route.clone());
                 continue;
             }

@@ -68,9 +68,12 @@ fn all_are_answered_for_on_demand_but_never_the_lease() {
     let mut binding = with_neighbours(Some(SERVER_MAC));
     assert_answers(&mut binding, GATEWAY, NEIGHBOUR);
     assert_answers(&mut binding, OTHER, SERVER_MAC);
-    for (what, sender, target) in
-        [("a probe", [0; 4], LEASE), ("an announcement", LEASE, LEASE), ("another's announcement", OTHER, OTHER)]
-    {
+    for (what, sender, target) in [
+        ("a probe", [0; 4], LEASE),
+        ("a probe for a second address", [0; 4], OTHER),
+        ("an announcement", LEASE, LEASE),
+        ("another's announcement", OTHER, OTHER),
+    ] {
         println!("{what}");
         assert_passes(&mut binding, &packet(1, sender, target));
     }
