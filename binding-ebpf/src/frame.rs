@@ -89,8 +89,8 @@ impl<'a> Frame<'a> {
     /// same buffer would inherit that order, and be spoilt by it. Taking octets away behind the Ethernet header makes
     /// the kernel find that the place of the checksum is gone and forget the order (`skb_postpull_rcsum`), so an answer
     /// is written with spare octets there. In that order: growing is refused by no kernel, and when the octets are gone
-    /// the kernel's mark of where the UDP header is lies before the frame, so that the kernels before 5.10.233, 6.1.122,
-    /// 6.6.68 and 6.12.7 refuse every length from then on (`__bpf_skb_min_len`).
+    /// the kernel's mark of where the UDP header is lies before the frame, so that older kernels, 5.10.223 for one, refuse
+    /// every length from then on (`__bpf_skb_min_len`).
     #[inline(always)]
     pub(crate) fn begin(&self, len: u32) -> Result<(), Reason> {
         let skb = self.ctx.skb.skb;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attach::load_programs,
     binding::{Environment, State},
-    datapath::{HookKind, Pins, Programs},
+    datapath::{Hook, HookKind, Pins, Programs},
     dhcp::Replies,
     error::{Error, Result},
     guest_mac::GuestMac,
@@ -145,31 +145,43 @@ pub(crate) fn complete(
         // What the old programs take from the guest's next frame is right for the new ones, too.
         pins.forget_learned()?;
     }
-    let replaced = replace(&new, &mut programs, &netns, &pins);
+    let mut done = 0;
+    let replaced = replace(&new.hooks, &mut done, &new, &mut programs, &netns, &pins);
     new.phase = Phase::Ready;
     match replaced.and_then(|()| environment.store.save(&new)) {
         Ok(()) => Ok(new),
-        Err(error) => Err(roll_back(environment, old, tap, &netns, &pins, error)),
+        Err(error) => {
+            let put_back = |mut programs| replace(&old.hooks[..done], &mut 0, old, &mut programs, &netns, &pins);
+            Err(roll_back(environment, old, error, load_programs(old, tap, &pins).and_then(put_back)))
+        }
     }
 }
 
-fn replace(journal: &Journal, programs: &mut Programs, netns: &Netns, pins: &Pins) -> Result<()> {
+/// Gives hooks another program, and counts those that have it.
+fn replace(
+    hooks: &[Hook],
+    done: &mut usize,
+    journal: &Journal,
+    programs: &mut Programs,
+    netns: &Netns,
+    pins: &Pins,
+) -> Result<()> {
     let kind: HookKind = journal.wire.hook;
-    netns.run(|| journal.hooks.iter().try_for_each(|hook| hook.replace(kind, programs, pins)))
+    netns.run(|| {
+        hooks.iter().try_for_each(|hook| {
+            hook.replace(kind, programs, pins)?;
+            *done += 1;
+            Ok(())
+        })
+    })
 }
 
-/// Puts the old programs back where the new ones are already. Where that fails too, the record says that the old ones are
-/// wanted, and the next command goes on from there: what has failed must not come about later.
-fn roll_back(environment: &Environment, old: &Journal, tap: u32, netns: &Netns, pins: &Pins, error: Error) -> Error {
-    let restored = load_programs(old, tap, pins).and_then(|mut programs| replace(old, &mut programs, netns, pins));
-    let (phase, hint) = match restored {
-        Ok(()) => (old.phase, None),
-        Err(_) => (Phase::Changing, Some("attach it again as it was attached; that makes it whole")),
-    };
+/// Notes how it ended that the old programs were put back. Where that failed too, the record says that they are wanted, and
+/// the next command goes on from there: what has failed must not come about later.
+fn roll_back(environment: &Environment, old: &Journal, error: Error, restored: Result<()>) -> Error {
+    let phase = if restored.is_ok() { old.phase } else { Phase::Changing };
     let saved = environment.store.save(&Journal { phase, ..old.clone() });
+    let whole = restored.is_ok() && saved.is_ok();
     let error = [restored, saved].into_iter().filter_map(Result::err).fold(error, |error, second| error.and(&second));
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
+    if whole { error } else { error.with_hint("attach it again as it was attached; that makes it whole") }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aya::programs::TcAttachType;
+use aya::programs::{TcAttachType, tc};
 use binding_common::MacAddr;
 use binding_user::{
     datapath::{Constants, Programs},
@@ -127,7 +127,13 @@ fn a_frame_that_comes_by_peer_for_a_mac_of_the_nodes_is_the_guests() {
     )
     .unwrap();
     let program = programs.program("tapwire_tap_in").unwrap();
-    pod.node.run(|| Ok(program.attach("in0", TcAttachType::Ingress)?)).unwrap();
+    pod.node
+        .run(|| {
+            // For kernels without TCX.
+            let _ = tc::qdisc_add_clsact("in0");
+            Ok(program.attach("in0", TcAttachType::Ingress)?)
+        })
+        .unwrap();
     let frame = |to: [u8; 6]| [&to[..], &[2, 0, 0, 0, 0, 5, 0x88, 0xb5], &[7; 46]].concat();
     RawPort::open(&pod.node, "in1").unwrap().send(&frame(mac)).unwrap();
     let expected = frame(octets(&pod.mac));
@@ -149,4 +155,23 @@ fn a_frame_that_a_bridge_floods_does_not_become_the_guests() {
     host.send(&frame(octets(&pod.mac), 2)).unwrap();
     tap.expect("the flooded frame", SOON, |seen| seen == frame(others, 1)).unwrap();
     tap.expect("the guest's frame", SOON, |seen| seen == frame(octets(OWN), 2)).unwrap();
+}
+
+/// A macvlan in passthru mode holds every frame to be for its host, whoever it is for.
+#[test]
+fn a_frame_for_others_on_a_macvlan_in_passthru_mode_stays_theirs() {
+    lab::require_root!();
+    let pod = Pod::builder("passthru").nic("parent0").addresses(&[]).routes(&[]).build().unwrap();
+    let add = ["link", "add", "eth0", "link", "parent0", "type", "macvlan", "mode", "passthru"];
+    pod.namespace.ip(&add).unwrap();
+    pod.namespace.ip(&["link", "set", "eth0", "up"]).unwrap();
+    pod.namespace.ip(&["addr", "add", "10.244.1.5/24", "dev", "eth0"]).unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    let (netns, node) = (pod.namespace.name(), pod.node.name());
+    tapwire.run(&["attach", "--netns", netns, "--node-netns", node, "--name", BINDING]).unwrap();
+    let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let frame = [&[2, 0, 0, 0, 0, 0xee][..], &[2, 0, 0, 0, 0, 5, 0x88, 0xb5], &[7; 46]].concat();
+    host.send(&frame).unwrap();
+    tap.expect("the frame as it was", SOON, |seen| seen == frame).unwrap();
 }

@@ -53,7 +53,10 @@ fn every_kind(options: &[&str]) {
     for frame in kinds(GUEST, HOST) {
         wire.to_guest(&frame);
     }
-    assert_eq!(wire.tapwire.show(lab::BINDING).unwrap()["counters"]["dropped"], serde_json::json!({}));
+    let shown = wire.tapwire.show(lab::BINDING).unwrap();
+    let dropped = shown["counters"]["dropped"].as_object().unwrap();
+    // In `keep` the pod's own kernel wants to send, too.
+    assert!(dropped.keys().all(|reason| reason == "pod-stack"), "{dropped:?}");
 }
 
 #[test]

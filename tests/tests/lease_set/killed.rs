@@ -1,9 +1,12 @@
 //! `lease set` is a transaction: killed at any point, the binding works with one of the two leases, and is made whole by
 //! the next command.
 
+use std::{collections::BTreeMap, net::Ipv4Addr, process::Output};
+
 use lab::{
     BINDING, Offloads, Pod, TapPort, Tapwire,
     interrupt::{Fate, kill_after},
+    tapwire::attach_arguments,
 };
 
 use crate::{
@@ -21,6 +24,7 @@ fn walk(options: &[&str], then: impl Fn(&Tapwire, &Pod) -> serde_json::Value) {
     let tapwire = Tapwire::new().unwrap();
     let (mut interrupted, mut left_as_it_was) = (0, 0);
     tapwire.attach(&pod, BINDING, options).unwrap();
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
     for nth in 1..MANY {
         let fate = kill_after(&tapwire, &CHANGE, nth).unwrap();
         let shown = tapwire.show(BINDING).unwrap();
@@ -35,6 +39,8 @@ fn walk(options: &[&str], then: impl Fn(&Tapwire, &Pod) -> serde_json::Value) {
             }
             other => panic!("killed after change {nth}: {other:?}"),
         }
+        let told = tapwire.show(BINDING).unwrap()["lease"]["address"].clone();
+        assert_eq!(told, format!("{}/24", Ipv4Addr::from(offered(&tap))), "killed after change {nth}");
         if fate == Fate::Finished {
             assert!(interrupted > 2 && left_as_it_was > 2, "{interrupted} interrupted, {left_as_it_was} as it was");
             return;
@@ -82,7 +88,28 @@ fn offered(tap: &TapPort) -> [u8; 4] {
     address_and_dns(&offer).unwrap().0
 }
 
-/// The kernel refuses each of the last calls of bpf(2) in turn: those that replace programs are among them.
+/// Runs `lease set` with the kernel refusing calls of bpf(2), and saying which there were.
+fn set_with(tapwire: &Tapwire, inject: &str) -> (Output, String) {
+    let runner = ["strace", "-f", "-qq", "-e", "trace=bpf", "-e", "signal=none", "-e", inject];
+    let output = tapwire.under(&runner, &CHANGE).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, said)
+}
+
+/// Calls of bpf(2) by thread, as strace counts them.
+fn calls(said: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut by_thread: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (thread, call) in said.lines().filter_map(|line| line.split_once("bpf(")) {
+        by_thread.entry(thread).or_default().push(call);
+    }
+    by_thread
+}
+
+/// The place of a call's last occurrence, counted from one.
+fn last(calls: &[&str], wanted: &str) -> Option<usize> {
+    calls.iter().rposition(|call| call.contains(wanted)).map(|at| at + 1)
+}
+
 #[test]
 fn a_lease_set_that_fails_half_way_leaves_the_old_lease() {
     lab::require_root!();
@@ -90,28 +117,52 @@ fn a_lease_set_that_fails_half_way_leaves_the_old_lease() {
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &[]).unwrap();
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
-    let set = |inject: &str| {
-        let runner = ["strace", "-f", "-qq", "-e", "trace=bpf", "-e", "signal=none", "-e", inject];
-        tapwire.under(&runner, &CHANGE).output().unwrap()
-    };
-    let whole = set("inject=bpf:delay_exit=0");
-    assert!(whole.status.success() && offered(&tap) == [10, 244, 1, 6]);
-    let lines = String::from_utf8_lossy(&whole.stderr);
-    let calls = lines.lines().filter(|line| line.contains("bpf(")).count();
-    let mut half_way = 0;
-    for nth in calls.saturating_sub(8)..=calls {
-        tapwire.json(&["lease", "set", BINDING, "--address", "10.244.1.5/24"]).unwrap();
-        let before = tapwire.show(BINDING).unwrap();
-        let output = set(&format!("inject=bpf:error=EPERM:when={nth}"));
-        if output.status.success() {
-            // Not every call has to succeed: some only ask.
-            continue;
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        half_way += usize::from(said.contains("error: replace tapwire_"));
-        let after = tapwire.show(BINDING).unwrap();
-        assert_eq!((&after["state"], &after["lease"]), (&before["state"], &before["lease"]), "call {nth}: {said}");
-        assert_eq!(offered(&tap), [10, 244, 1, 5], "call {nth}: {said}");
+    let (output, said) = set_with(&tapwire, "inject=bpf:delay_exit=0");
+    assert!(output.status.success(), "{said}");
+    let second = calls(&said).values().find_map(|calls| last(calls, "BPF_LINK_UPDATE")).unwrap();
+    tapwire.json(&["lease", "set", BINDING, "--address", "10.244.1.5/24"]).unwrap();
+    let before = tapwire.show(BINDING).unwrap();
+    let (output, said) = set_with(&tapwire, &format!("inject=bpf:error=EPERM:when={second}"));
+    assert!(output.status.code() == Some(1) && said.contains("error: replace tapwire_"), "{said}");
+    let after = tapwire.show(BINDING).unwrap();
+    assert_eq!((&after["state"], &after["lease"]), (&"ready".into(), &before["lease"]), "{said}");
+    assert_eq!(offered(&tap), [10, 244, 1, 5], "{said}");
+
+    // The old programs cannot be loaded again either: the next command goes back to them. What fails is the last of the
+    // replies that are stored, before the three programs; a program would be loaded a second time.
+    let storing_again = last(&calls(&said)[""], "BPF_PROG_TYPE_SCHED_CLS").unwrap() - 3;
+    let inject = format!("inject=bpf:error=EPERM:when={second}+{}", storing_again - second);
+    let (output, said) = set_with(&tapwire, &inject);
+    assert!(output.status.code() == Some(1) && said.contains("hint: attach it again"), "{said}");
+    let shown = tapwire.show(BINDING).unwrap();
+    assert_eq!((&shown["state"], &shown["lease"]["address"]), (&"degraded".into(), &"10.244.1.5/24".into()), "{said}");
+    let whole = tapwire.attach(&pod, BINDING, &[]).unwrap();
+    assert_eq!((&whole["state"], &whole["lease"]["address"]), (&"ready".into(), &"10.244.1.5/24".into()));
+    assert_eq!(offered(&tap), [10, 244, 1, 5]);
+}
+
+#[test]
+fn a_changed_lease_outlives_an_attach_that_fails_to_make_the_binding_anew() {
+    lab::require_root!();
+    let pod = Pod::new("fails").unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    let before = pod.fingerprint().unwrap();
+    tapwire.attach(&pod, BINDING, &[]).unwrap();
+    tapwire.run(&CHANGE).unwrap();
+    pod.namespace.ip(&["link", "del", "tap0"]).unwrap();
+    // A tap of somebody else's is in the way, twice.
+    pod.add_tap("tap0").unwrap();
+    pod.namespace.ip(&["addr", "add", "192.0.2.1/24", "dev", "tap0"]).unwrap();
+    for _ in 0..2 {
+        let refusal = tapwire.refusal(&attach_arguments(&pod, BINDING)).unwrap();
+        assert!(refusal.error.contains("it has an address"), "{}", refusal.error);
+        assert_eq!(tapwire.show(BINDING).unwrap()["state"], "degraded");
+        assert_eq!(pod.fingerprint().unwrap(), before, "nothing of the binding is left");
     }
-    assert!(half_way >= 2, "only {half_way} failures to replace a program");
+    pod.namespace.ip(&["link", "del", "tap0"]).unwrap();
+    let anew = tapwire.attach(&pod, BINDING, &[]).unwrap();
+    assert_eq!((&anew["state"], &anew["lease"]["address"]), (&"ready".into(), &"10.244.1.6/24".into()));
+    tapwire.run(&["detach", BINDING]).unwrap();
+    assert_eq!(pod.fingerprint().unwrap(), before);
+    assert_eq!(tapwire.attach(&pod, BINDING, &[]).unwrap()["lease"]["address"], "10.244.1.5/24", "detach forgets");
 }

@@ -16,6 +16,7 @@ fn what_the_guest_cannot_be_told_is_refused_and_changes_nothing() {
         (["--route", "default via 10.244.1.1,default via 10.244.1.2"], "there are two default routes"),
         (["--route", "default via 10.244.1.2"], "all ARP requests are answered with the MAC of the old one"),
         (["--route", many.as_str()], "does not fit"),
+        (["--address", "10.244.1.1/24"], "it is that of a gateway"),
         (["--resolv-conf", "/nonexistent"], "No such file"),
     ] {
         let refusal = tapwire.refusal(&[&["lease", "set", BINDING], change.as_slice()].concat()).unwrap();

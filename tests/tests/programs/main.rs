@@ -271,6 +271,13 @@ fn nothing_of_a_dhcp_client_reaches_the_network() {
     other_mac[70] ^= 0xff;
     let discover = message(ANY, [0; 4], &[(53, &[1])]);
     let tagged = [&discover[..12], &[0x81, 0, 0, 0, 0x88, 0xa8, 0xe0, 0], &discover[12..]].concat();
+    let mut behind_pads = message(ANY, [0; 4], &[]);
+    behind_pads.truncate(282);
+    behind_pads.extend([[0; 128].as_slice(), &[53, 1, 1, 255]].concat());
+    let length = u16::try_from(behind_pads.len() - 34).unwrap();
+    behind_pads[38..40].copy_from_slice(&length.to_be_bytes());
+    let mut relay_to_all = udp([10, 244, 1, 255], (67, 67), &[0; 300]);
+    relay_to_all[..6].fill(0xff);
     let cases = [
         ("behind tags of VLAN 0", tagged, Reason::DhcpMalformed),
         ("renewing at another server", message(OTHER, LEASE, &[(53, &[3])]), Reason::DhcpOtherServer),
@@ -279,6 +286,10 @@ fn nothing_of_a_dhcp_client_reaches_the_network() {
         ("another client", other_mac, Reason::DhcpNotGuest),
         ("BOOTP", message(ANY, [0; 4], &[]), Reason::DhcpUnknownType),
         ("an empty datagram", udp(ANY, (68, 67), &[]), Reason::DhcpMalformed),
+        ("a type behind too many pads", behind_pads, Reason::DhcpMalformed),
+        ("a relay to all on the link", relay_to_all, Reason::DhcpOtherServer),
+        ("a relay to a group", udp([224, 0, 0, 12], (67, 67), &[0; 300]), Reason::DhcpOtherServer),
+        ("a relay to nobody", udp([0; 4], (67, 67), &[0; 300]), Reason::DhcpOtherServer),
     ];
     for (name, frame, reason) in cases {
         let before = binding.dropped(reason);
