@@ -134,7 +134,17 @@ fn nothing_leaves_from_the_client_port_and_a_relay_passes() {
     assert_eq!(ask(&odd.frame()), Err(Reason::DhcpOtherServer));
     let mut relay = Client::new(1).to(OTHER);
     relay.source_port = 67;
-    assert_eq!(ask(&relay.frame()), Ok(None));
+    let to_all = relay.frame();
+    assert_eq!(ask(&to_all), Err(Reason::DhcpOtherServer));
+    let to_one = [&[2, 0, 0, 0, 0, 1], &to_all[6..]].concat();
+    assert_eq!(ask(&to_one), Ok(None));
+    for group in [[10, 0, 0, 0], [224, 0, 0, 12], [239, 1, 2, 3], [0; 4]] {
+        let mut relay = Client::new(1).to(group);
+        relay.source_port = 67;
+        let to_one = [&[2, 0, 0, 0, 0, 1], &relay.frame()[6..]].concat();
+        let expected = if group[0] == 10 { Ok(None) } else { Err(Reason::DhcpOtherServer) };
+        assert_eq!(ask(&to_one), expected, "{group:?}");
+    }
 }
 
 #[test]
