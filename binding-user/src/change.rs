@@ -141,12 +141,10 @@ pub(crate) fn complete(
     let mut programs = load_programs(&new, tap, &pins)?;
     new.phase = Phase::Changing;
     environment.store.save(&new)?;
-    if learn_anew {
-        // What the old programs take from the guest's next frame is right for the new ones, too.
-        pins.forget_learned()?;
-    }
+    // First: what the old programs take from the guest's next frame is right for the new ones, too.
+    let forgotten = if learn_anew { pins.forget_learned() } else { Ok(()) };
     let mut done = 0;
-    let replaced = replace(&new.hooks, &mut done, &new, &mut programs, &netns, &pins);
+    let replaced = forgotten.and_then(|()| replace(&new.hooks, &mut done, &new, &mut programs, &netns, &pins));
     new.phase = Phase::Ready;
     match replaced.and_then(|()| environment.store.save(&new)) {
         Ok(()) => Ok(new),
