@@ -54,6 +54,13 @@ pub(super) struct Needs {
     pub(super) service: bool,
 }
 
+/// Finds the file that is /etc/resolv.conf, and makes it if it is missing.
+const RESOLV_CONF: &str = "file=$(readlink /etc/resolv.conf || echo /etc/resolv.conf)
+case $file in /*) ;; *) file=/etc/$file ;; esac
+mkdir -p \"${file%/*}\"
+[ -e \"$file\" ] || : >\"$file\"
+";
+
 #[derive(Debug)]
 pub(super) struct Jail {
     folder: TempDir,
@@ -134,9 +141,7 @@ impl Jail {
         let mut text = "set -e\n".to_owned();
         text.extend(self.needs.folders.iter().map(|folder| bind(&self.inside(folder), folder)));
         // It may be a link into /run, which is an empty folder by now.
-        text.push_str(
-            "file=$(readlink -m /etc/resolv.conf)\nmkdir -p \"${file%/*}\"\n[ -e \"$file\" ] || : >\"$file\"\n",
-        );
+        text.push_str(RESOLV_CONF);
         text.push_str(&bind(&self.path("resolv.conf"), "$file"));
         if self.needs.service {
             text.push_str(&bind(&self.path("machine-id"), "/etc/machine-id"));

@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, clients::ClientOptions, scene::ping, watch};
+use lab::{
+    ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, clients::ClientOptions, scene::ping, wait::wait_for, watch,
+};
 
 use crate::{SOON, set};
 
@@ -27,7 +29,12 @@ fn renews_with_the_new_values(kind: ClientKind, options: &[&str]) {
     let shown = set(&scene.tapwire, &[change.as_slice(), &routes].concat());
     assert_eq!(shown["state"], "ready");
     assert!(scene.dhcp("ack").unwrap() >= counted, "the counters go on");
-    let lease = client.renew(SOON).unwrap();
+    let mut lease = client.renew(SOON).unwrap();
+    if kind == ClientKind::Networkd {
+        // What it has is read from its files, which it writes a moment after it says so.
+        lease = wait_for("its files", SOON, || Ok(Some(client.renew(SOON)?).filter(|lease| lease.mtu == Some(1400))))
+            .unwrap();
+    }
     assert_eq!(lease.address, Some(Ipv4Addr::new(10, 244, 1, 5)));
     assert_eq!(lease.dns, [Ipv4Addr::new(10, 96, 0, 99)], "{}", lease.resolv_conf);
     assert_eq!((lease.domain.as_deref(), lease.mtu), (Some("new.example"), Some(1400)));
@@ -64,6 +71,12 @@ fn dhcpcd_renews_with_the_new_values_while_the_nic_keeps_its_mac() {
     renews_with_the_new_values(ClientKind::Dhcpcd, &["--mac-mode", "keep"]);
 }
 
+#[test]
+fn networkd_renews_with_the_new_values() {
+    lab::require_root!();
+    renews_with_the_new_values(ClientKind::Networkd, &[]);
+}
+
 /// Another address and another gateway. The client renews at the server that it knows, the old gateway.
 fn is_told_that_its_address_is_gone(kind: ClientKind) {
     let pod = Pod::builder("moved").node_addresses(&["10.244.1.1/24", "10.244.1.254/24"]).build().unwrap();
@@ -98,4 +111,10 @@ fn dhclient_is_told_that_its_address_is_gone() {
 fn dhcpcd_is_told_that_its_address_is_gone() {
     lab::require_root!();
     is_told_that_its_address_is_gone(ClientKind::Dhcpcd);
+}
+
+#[test]
+fn networkd_is_told_that_its_address_is_gone() {
+    lab::require_root!();
+    is_told_that_its_address_is_gone(ClientKind::Networkd);
 }
