@@ -7,19 +7,19 @@
 //!
 //! Towards the guest, frames come for the MAC that the network knows; and with CNIs that deliver by `bpf_redirect_peer`
 //! for whatever MAC they had before. What such a device holds to be for its host is meant for the guest, whatever it says;
-//! of others that says nothing (a macvlan in passthru mode says it of all that it gets). What a bridge has flooded, because it did not know where to send it, is not: a guest that forwards would send it on,
-//! and it would arrive twice.
+//! of others that says nothing (a macvlan in passthru mode says it of all that it gets). What a bridge has flooded,
+//! because it did not know where to send it, is not: a guest that forwards would send it on, and it would arrive twice.
 
 use crate::{
     MacAddr,
-    arp::{SENDER_MAC, TARGET_MAC},
-    packet::{self, ETH_P_ARP, ETH_P_IPV6, ETH_P_RARP, Packet},
+    arp::TARGET_MAC,
+    packet::{self, ETH_HEADER, ETH_P_ARP, ETH_P_IPV6, ETH_P_RARP, Packet},
 };
 
 /// Offset of the source MAC.
 pub const SOURCE: usize = 6;
 /// Offset of a message of `ICMPv6` that follows the IPv6 header at once.
-const ICMPV6: usize = 14 + 40;
+const ICMPV6: usize = ETH_HEADER + 40;
 /// Offset of its checksum.
 pub const ICMPV6_CHECKSUM: usize = ICMPV6 + 2;
 /// `IPPROTO_ICMPV6`.
@@ -109,14 +109,6 @@ pub fn to_guest(packet: &(impl Packet + ?Sized), guest: MacAddr, network: MacAdd
     }
 }
 
-/// The places of ARP that [`ToNetwork::Arp`] and [`ToGuest`] speak of.
-pub mod place {
-    /// The sender's hardware address.
-    pub const SENDER: usize = super::SENDER_MAC;
-    /// The target's hardware address.
-    pub const TARGET: usize = super::TARGET_MAC;
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -180,7 +172,7 @@ mod tests {
         for kind in [ETH_P_ARP, ETH_P_RARP] {
             let mut arp = frame(MacAddr::BROADCAST, kind, 42);
             assert_eq!(to_network(&arp[..], GUEST), ToNetwork::Arp { target: false });
-            arp[place::TARGET..place::TARGET + 6].copy_from_slice(&GUEST.0);
+            arp[TARGET_MAC..TARGET_MAC + 6].copy_from_slice(&GUEST.0);
             assert_eq!(to_network(&arp[..], GUEST), ToNetwork::Arp { target: true });
         }
     }
@@ -203,7 +195,7 @@ mod tests {
     #[test]
     fn an_arp_reply_names_the_guest_as_the_guest_knows_itself() {
         let mut arp = frame(NETWORK, ETH_P_ARP, 42);
-        arp[place::TARGET..place::TARGET + 6].copy_from_slice(&NETWORK.0);
+        arp[TARGET_MAC..TARGET_MAC + 6].copy_from_slice(&NETWORK.0);
         assert_eq!(to_guest(&arp[..], GUEST, NETWORK, false), ToGuest { destination: true, target: true });
         assert!(!to_guest(&arp[..], NETWORK, NETWORK, false).target);
         let nothing = ToGuest { destination: false, target: false };

@@ -1,15 +1,16 @@
 //! Replaces MACs in frames; what is to be replaced is decided in `binding_common::fixup`.
 
-pub(crate) use binding_common::fixup::SOURCE;
 use binding_common::{
     MacAddr, Reason,
-    fixup::{self, ICMPV6_CHECKSUM, ToNetwork, place},
+    arp::{SENDER_MAC, TARGET_MAC},
+    fixup::{self, ICMPV6_CHECKSUM, SOURCE, ToNetwork},
 };
 
-use crate::{constants, frame::Frame, guest};
-
-/// `PACKET_HOST` of `linux/if_packet.h`.
-pub(crate) const PACKET_HOST: u32 = 0;
+use crate::{
+    constants,
+    frame::{Frame, PACKET_HOST},
+    guest,
+};
 
 /// Makes the NIC's MAC the guest's. Where the guest has it already, nothing is looked at.
 #[inline(always)]
@@ -24,8 +25,8 @@ pub(crate) fn to_network(frame: &Frame<'_>) -> Result<(), Reason> {
     match fix {
         ToNetwork::SourceOnly => Ok(()),
         ToNetwork::Arp { target } => {
-            frame.put_mac(place::SENDER, network)?;
-            if target { frame.put_mac(place::TARGET, network) } else { Ok(()) }
+            frame.put_mac(SENDER_MAC, network)?;
+            if target { frame.put_mac(TARGET_MAC, network) } else { Ok(()) }
         }
         ToNetwork::Neighbour { at, mac } => {
             frame.replace_in_checksum(ICMPV6_CHECKSUM, mac, network)?;
@@ -45,7 +46,7 @@ pub(crate) fn to_guest(frame: &Frame<'_>) -> Result<(), Reason> {
         frame.put_mac(0, guest)?;
     }
     if constants::guest_may_differ() && fix.target {
-        frame.put_mac(place::TARGET, guest)?;
+        frame.put_mac(TARGET_MAC, guest)?;
     }
     Ok(())
 }

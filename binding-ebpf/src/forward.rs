@@ -4,7 +4,10 @@ use core::ptr;
 
 use aya_ebpf::helpers::{bpf_redirect, bpf_redirect_peer};
 
-use crate::{constants, count, fixup::PACKET_HOST, frame::Frame};
+use crate::{
+    constants, count,
+    frame::{Frame, PACKET_HOST},
+};
 
 /// To the network: to the host side's ingress in the same call chain where the NIC is a veth with a suitable peer
 /// (`skb_do_redirect`), out of the NIC else.

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use binding_common::{
     MacAddr, Reason,
     in_memory::InMemory,
-    packet::{HEADERS, Packet},
+    packet::{ETH_HEADER, HEADERS, Packet},
 };
 
 /// `BPF_ADJ_ROOM_MAC` of `enum bpf_adj_room_mode`: room is made or taken between the Ethernet header and the next.
@@ -20,8 +20,8 @@ const BPF_ADJ_ROOM_MAC: u32 = 1;
 /// than are before the UDP header behind the longest IPv4 header, 74.
 const SPARE: u32 = 80;
 
-/// Octets of the Ethernet header.
-const ETHERNET: u32 = 14;
+/// `PACKET_HOST` of `linux/if_packet.h`.
+pub(crate) const PACKET_HOST: u32 = 0;
 
 /// A frame with its first [`HEADERS`] octets, or all that it has, ready to be read.
 ///
@@ -112,7 +112,7 @@ impl<'a> Frame<'a> {
     pub(crate) fn finish<const N: usize>(&self, head: &[u8; N], len: u32) -> Result<(), Reason> {
         self.set_len(len + SPARE)?;
         self.write(0, head.as_ptr(), N as u32)?;
-        self.store(0, head.as_ptr(), ETHERNET)?;
+        self.store(0, head.as_ptr(), ETH_HEADER as u32)?;
         self.ctx.adjust_room(-(SPARE as i32), BPF_ADJ_ROOM_MAC, 0).map_err(|_| Reason::ReplyFailed)
     }
 

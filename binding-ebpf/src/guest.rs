@@ -1,9 +1,9 @@
 //! The guest's MAC: fixed when the programs are loaded, or learnt from the first frame that the guest sends.
 
 use aya_ebpf::{macros::map, maps::Array};
-use binding_common::{MacAddr, in_memory::InMemory, packet::Packet as _};
+use binding_common::{MacAddr, fixup::SOURCE, in_memory::InMemory, packet::Packet as _};
 
-use crate::{constants, fixup::SOURCE, frame::Frame};
+use crate::{constants, frame::Frame};
 
 /// The MAC that was learnt, as a number; zero until then. A map of its own, so that it outlives a change of the programs.
 #[map]

@@ -60,7 +60,12 @@ enum Settled {
 }
 
 /// Settles what becomes of a binding of this name that is there already; an error when it is another's.
-async fn settle(environment: &Environment, old: Journal, request: &AttachRequest, netns: &Netns) -> Result<Settled> {
+async fn settle(
+    environment: &Environment,
+    mut old: Journal,
+    request: &AttachRequest,
+    netns: &Netns,
+) -> Result<Settled> {
     let name = &old.name;
     let state = State::of(environment, &old).await?;
     let same_place = old.netns.same(&netns.id()) && old.request.nic == request.nic;
@@ -84,7 +89,6 @@ async fn settle(environment: &Environment, old: Journal, request: &AttachRequest
         }
         State::Degraded(_) => {}
     }
-    let mut old = old;
     if !same {
         old.change = LeaseChange::default();
     }

@@ -20,6 +20,9 @@ use crate::{
     netns::Netns,
 };
 
+/// For a binding that is not whole.
+const REMEDY: &str = "attach it again as it was attached; that makes it whole";
+
 /// What is wanted otherwise of a lease that exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -48,6 +51,9 @@ impl LeaseChange {
 
     /// Changes the record of a binding, and notes there that it did. What cannot be is refused.
     pub fn apply(&self, journal: &mut Journal) -> Result<()> {
+        if *self == Self::default() {
+            return Ok(());
+        }
         let guest_mac = self.guest_mac.unwrap_or(journal.wire.guest_mac);
         let told = Self { guest_mac: None, ..self.clone() } != Self::default();
         match &mut journal.lease {
@@ -117,7 +123,7 @@ pub async fn change(environment: &Environment, name: &str, change: &LeaseChange)
             format!("change the lease of {name}"),
             format!("it is {}: {}", state.word(), state.reason()),
         )
-        .with_hint("attach it again as it was attached; that makes it whole"));
+        .with_hint(REMEDY));
     }
     let mut new = old.clone();
     change.apply(&mut new)?;
@@ -181,5 +187,5 @@ fn roll_back(environment: &Environment, old: &Journal, error: Error, restored: R
     let saved = environment.store.save(&Journal { phase, ..old.clone() });
     let whole = restored.is_ok() && saved.is_ok();
     let error = [restored, saved].into_iter().filter_map(Result::err).fold(error, |error, second| error.and(&second));
-    if whole { error } else { error.with_hint("attach it again as it was attached; that makes it whole") }
+    if whole { error } else { error.with_hint(REMEDY) }
 }

@@ -5,6 +5,8 @@
 
 use std::{fmt::Display, net::Ipv4Addr, net::Ipv6Addr, ops::RangeInclusive};
 
+use ipnet::Ipv4Net;
+
 use super::{INFINITE_SECONDS, PrivateOption};
 
 /// MTUs that a lease can have: IPv4 wants 68 octets (RFC 791), and option 26 has two octets.
@@ -19,10 +21,23 @@ const LEAST_SECONDS: u32 = 30;
 /// A server that a guest can ask: its own loopback is not ours to name.
 pub fn server(text: &str) -> Result<Ipv4Addr, String> {
     let address: Ipv4Addr = text.parse().map_err(|_| "not an IPv4 address".to_owned())?;
-    if address.is_unspecified() || address.is_loopback() || address.is_broadcast() || address.is_multicast() {
-        return Err("not the address of a host that the guest can reach".to_owned());
+    if is_a_hosts(address) { Ok(address) } else { Err("not the address of a host that the guest can reach".to_owned()) }
+}
+
+/// The guest's own address, with its prefix.
+pub fn address(text: &str) -> Result<Ipv4Net, String> {
+    let net: Ipv4Net = text.parse().map_err(|_| "not an IPv4 address with its prefix, as 10.1.1.5/24".to_owned())?;
+    let address = net.addr();
+    let is_in_net = net.prefix_len() > 30 || (address != net.network() && address != net.broadcast());
+    if is_a_hosts(address) && is_in_net && net.prefix_len() > 0 {
+        return Ok(net);
     }
-    Ok(address)
+    Err("not an address that a host can have".to_owned())
+}
+
+/// Whether another machine can have this address.
+fn is_a_hosts(address: Ipv4Addr) -> bool {
+    !address.is_unspecified() && !address.is_loopback() && !address.is_broadcast() && !address.is_multicast()
 }
 
 /// Servers, each of them once.
@@ -131,6 +146,18 @@ fn unique<T, K: PartialEq + Display>(list: Vec<T>, key: impl Fn(&T) -> K) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guests_address_is_one_of_its_network_and_of_a_host() {
+        for text in ["10.1.1.5/24", "10.1.1.5/32", "10.1.1.4/31"] {
+            assert_eq!(address(text).unwrap().to_string(), text);
+        }
+        for text in
+            ["10.1.1.5", "10.1.1.0/24", "10.1.1.255/24", "0.0.0.0/32", "127.0.0.1/8", "224.0.0.1/24", "10.1.1.5/0"]
+        {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn search_domains_are_those_that_kubevirt_takes() {
