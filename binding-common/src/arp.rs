@@ -107,7 +107,7 @@ pub fn claims(packet: &(impl Packet + ?Sized), address: [u8; 4]) -> bool {
 }
 
 #[inline(always)]
-fn is_ipv4(packet: &(impl Packet + ?Sized)) -> Option<bool> {
+pub(crate) fn is_ipv4(packet: &(impl Packet + ?Sized)) -> Option<bool> {
     Some(packet.header(14)? == ETHERNET_IPV4)
 }
 

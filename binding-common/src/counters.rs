@@ -126,6 +126,36 @@ counted! {
         ArpConflict = "arp-conflict",
         /// The kernel refused to let the MACs in a frame be replaced.
         Unwritable = "unwritable",
+        /// Guard: a frame of the guest whose source MAC is not the guest's.
+        SpoofedMac = "spoofed-mac",
+        /// Guard: a frame of the guest whose IPv4 source is not the lease's address.
+        SpoofedIpv4 = "spoofed-ipv4",
+        /// Guard: an ARP or RARP packet of the guest that says of its sender what is not so.
+        SpoofedArp = "spoofed-arp",
+        /// Guard: a frame of the guest whose IPv6 source is neither link-local nor the pod's.
+        SpoofedIpv6 = "spoofed-ipv6",
+        /// Guard: a message of neighbour discovery that claims another's address, or names another's MAC.
+        SpoofedNd = "spoofed-nd",
+        /// Guard: the guest answers as a DHCP server, over IPv4 or IPv6.
+        RogueDhcp = "rogue-dhcp",
+        /// Guard: the guest advertises itself as a router.
+        RogueRa = "rogue-ra",
+        /// Guard: the guest sends an ICMP redirect.
+        IcmpRedirect = "icmp-redirect",
+        /// Guard: the guest speaks as a multicast router.
+        MulticastQuerier = "multicast-querier",
+        /// Guard: a frame of the guest with a VLAN tag that is not allowed.
+        Vlan = "vlan",
+        /// Guard: an 802.3 frame of the guest with LLC or SNAP.
+        Llc = "llc",
+        /// Guard: a frame of the guest to an address that bridges keep to themselves.
+        ReservedMulticast = "reserved-multicast",
+        /// Guard: a frame of the guest of a protocol that is not allowed.
+        EtherType = "ether-type",
+        /// Guard: headers of the guest's frame are cut short, wrong, or too many to be followed.
+        HiddenHeader = "hidden-header",
+        /// Guard: a frame of the network whose source is the guest.
+        Looped = "looped",
     }
 }
 

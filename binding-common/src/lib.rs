@@ -5,8 +5,8 @@
 //! user space.
 //!
 //! The way of a frame through this crate: [`to_network::classify`] or [`to_guest::classify`] says whose it is;
-//! a responder's `parse` and `decide` ([`dhcp`]) or `reply` ([`arp`]) say what becomes of it; [`fixup`] says which MACs
-//! in it are replaced.
+//! a responder's `parse` and `decide` ([`dhcp`]) or `reply` ([`arp`]) say what becomes of it; [`guard`] says whether it
+//! may pass, and [`fixup`] which MACs in it are replaced.
 #![no_std]
 
 pub mod arp;
@@ -14,6 +14,7 @@ pub mod checksum;
 pub mod counters;
 pub mod dhcp;
 pub mod fixup;
+pub mod guard;
 pub mod in_memory;
 pub mod mac;
 pub mod packet;

@@ -3,8 +3,9 @@
 /// Octets of an Ethernet header: two addresses and the EtherType.
 pub const ETH_HEADER: usize = 14;
 
-/// Octets that are read from every frame: Ethernet, and an IPv4 header without options with UDP's, or an ARP packet.
-pub const HEADERS: usize = 42;
+/// Octets that are read from every frame that has them: Ethernet, and an IPv6 header with UDP's. An IPv4 header without
+/// options and an ARP packet are shorter.
+pub const HEADERS: usize = 62;
 
 /// EtherType of IPv4.
 pub const ETH_P_IP: [u8; 2] = [0x08, 0x00];
@@ -14,6 +15,8 @@ pub const ETH_P_ARP: [u8; 2] = [0x08, 0x06];
 pub const ETH_P_RARP: [u8; 2] = [0x80, 0x35];
 /// EtherType of IPv6.
 pub const ETH_P_IPV6: [u8; 2] = [0x86, 0xdd];
+/// EtherType of LLDP.
+pub const ETH_P_LLDP: [u8; 2] = [0x88, 0xcc];
 /// EtherTypes of VLAN tags that lie in the frame itself (802.1Q and 802.1ad).
 pub const ETH_P_VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
@@ -21,7 +24,7 @@ pub const ETH_P_VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 const GSO_BY_FRAGS: u32 = 0xffff;
 
 /// Protocol number of UDP.
-const IPPROTO_UDP: u8 = 17;
+pub(crate) const IPPROTO_UDP: u8 = 17;
 
 /// A frame, beginning with its destination MAC.
 ///

@@ -2,7 +2,12 @@
 //! so the verifier takes them for constants and leaves out every branch that they rule out.
 
 use aya_ebpf::Global;
-use binding_common::{arp::answers as arp_answers, dhcp::Server};
+use binding_common::{
+    MacAddr,
+    arp::answers as arp_answers,
+    dhcp::Server,
+    guard::{Exceptions, Policy, Rules},
+};
 
 use crate::guest;
 
@@ -49,10 +54,47 @@ pub(crate) static LEARN: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub(crate) static GATEWAY_MAC: Global<[u8; 6]> = Global::new([0; 6]);
 
+/// The rules of the guard that hold.
+#[unsafe(no_mangle)]
+pub(crate) static GUARD: Global<u32> = Global::new(Rules::NONE.0);
+/// What the guard lets pass beside the guest's own. Its values are read like those of a [`Global`], one by one.
+#[unsafe(no_mangle)]
+pub(crate) static EXCEPTIONS: Exceptions = Exceptions::NONE;
+
 /// Whether the guest's MAC may be another than the network knows. If not, no frame to the network is edited.
 #[inline(always)]
 pub(crate) fn guest_may_differ() -> bool {
     LEARN.load() != 0 || GUEST_MAC.load() != NETWORK_MAC.load()
+}
+
+/// The constants of the guard.
+pub(crate) struct Guard;
+
+impl Policy for Guard {
+    #[inline(always)]
+    fn rules(&self) -> Rules {
+        Rules(GUARD.load())
+    }
+
+    #[inline(always)]
+    fn guest(&self) -> MacAddr {
+        guest::mac()
+    }
+
+    #[inline(always)]
+    fn network(&self) -> MacAddr {
+        MacAddr(NETWORK_MAC.load())
+    }
+
+    #[inline(always)]
+    fn lease(&self) -> [u8; 4] {
+        LEASE_ADDRESS.load()
+    }
+
+    #[inline(always)]
+    fn exceptions(&self) -> &Exceptions {
+        &EXCEPTIONS
+    }
 }
 
 /// The constants of the DHCP responder.

@@ -4,6 +4,7 @@ use binding_common::{
     MacAddr, Reason,
     arp::{SENDER_MAC, TARGET_MAC},
     fixup::{self, ICMPV6_CHECKSUM, SOURCE, ToNetwork},
+    packet::Packet as _,
 };
 
 use crate::{
@@ -19,6 +20,10 @@ pub(crate) fn to_network(frame: &Frame<'_>) -> Result<(), Reason> {
         return Ok(());
     }
     let network = MacAddr(constants::NETWORK_MAC.load());
+    // A MAC that the operator allows the guest beside its own is known to the network as it is.
+    if constants::EXCEPTIONS.has_mac(MacAddr(frame.header(SOURCE).unwrap_or_default())) {
+        return Ok(());
+    }
     // Decided before anything is written: after that, the frame's headers cannot be read.
     let fix = fixup::to_network(frame, guest::mac());
     frame.put_mac(SOURCE, network)?;

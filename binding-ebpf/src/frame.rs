@@ -36,9 +36,10 @@ impl<'a> Frame<'a> {
     /// Makes the headers readable. They are already, but for frames that a guest splits in unusual places.
     #[inline(always)]
     pub(crate) fn read(ctx: &'a TcContext) -> Result<Self, Reason> {
-        if ctx.data() + HEADERS > ctx.data_end() && ctx.len() as usize >= HEADERS {
+        let wanted = ctx.len().min(HEADERS as u32);
+        if ctx.data() + wanted as usize > ctx.data_end() {
             // SAFETY: the context is the kernel's own.
-            if unsafe { bpf_skb_pull_data(ctx.skb.skb, HEADERS as u32) } != 0 {
+            if unsafe { bpf_skb_pull_data(ctx.skb.skb, wanted) } != 0 {
                 return Err(Reason::Unreadable);
             }
         }
@@ -67,6 +68,14 @@ impl<'a> Frame<'a> {
     pub(crate) fn gso_size(&self) -> u32 {
         // SAFETY: the context is the kernel's own.
         unsafe { (*self.ctx.skb.skb).gso_size }
+    }
+
+    /// The VLAN of a tag beside the frame.
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> Option<u16> {
+        // SAFETY: the context is the kernel's own.
+        let (present, tci) = unsafe { ((*self.ctx.skb.skb).vlan_present, (*self.ctx.skb.skb).vlan_tci) };
+        if present == 0 { None } else { Some(tci as u16 & 0xfff) }
     }
 
     /// No VLAN tag, or the tag of VLAN 0, which only carries a priority: receivers take such a frame for an untagged one.

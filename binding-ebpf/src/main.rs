@@ -32,9 +32,14 @@ mod programs {
         macros::classifier,
         programs::TcContext,
     };
-    use binding_common::{Reason, packet::too_big, to_guest, to_network};
+    use binding_common::{Reason, guard, packet::too_big, to_guest, to_network};
 
-    use crate::{constants, count, fixup, forward, frame::Frame, guest, responders};
+    use crate::{
+        constants::{self, Guard},
+        count, fixup, forward,
+        frame::Frame,
+        guest, responders,
+    };
 
     /// From the guest: answered here, or sent to the network.
     #[classifier]
@@ -71,6 +76,7 @@ mod programs {
     fn from_guest(ctx: &TcContext) -> Result<i32, Reason> {
         let frame = Frame::read(ctx)?;
         guest::learn(&frame);
+        guard::source(&frame, &Guard)?;
         if constants::DHCP.load() != 0 && frame.untagged() {
             let answer = match to_network::classify(&frame) {
                 to_network::Class::Plain => None,
@@ -82,6 +88,8 @@ mod programs {
                 return Ok(action);
             }
         }
+        // Behind the responders: a renewal from a lost address must get its NAK.
+        guard::to_network(&frame, frame.tag(), &Guard)?;
         if too_big(&frame, frame.len(), frame.gso_size(), constants::MTU.load()) {
             return Err(Reason::TooBig);
         }
@@ -92,6 +100,7 @@ mod programs {
     #[inline(always)]
     fn from_network(ctx: &TcContext) -> Result<i32, Reason> {
         let frame = Frame::read(ctx)?;
+        guard::to_guest(&frame, frame.untagged(), &Guard)?;
         if constants::DHCP.load() != 0 && frame.untagged() {
             to_guest::classify(&frame, constants::LEASE_ADDRESS.load())?;
         }

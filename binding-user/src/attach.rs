@@ -39,7 +39,7 @@ pub async fn attach(environment: &Environment, request: &AttachRequest) -> Resul
     check_not_bound(environment, request, &netns)?;
     let pins = Pins::of(&environment.bpffs, &name);
     pins.check_absent()?;
-    let mut journal = plan(request, name, &netns).await?;
+    let mut journal = plan(request, name, &netns, &environment.policy).await?;
     change.apply(&mut journal)?;
     environment.store.save(&journal)?;
     match carry_out(environment, &mut journal, &netns, &pins).await {
@@ -173,5 +173,5 @@ fn hang_programs(journal: &Journal, tap: u32, netns: &Netns, pins: &Pins) -> Res
 /// Loads the programs that a journal asks for.
 pub(crate) fn load_programs(journal: &Journal, tap: u32, pins: &Pins) -> Result<Programs> {
     let replies = journal.lease.as_ref().map(Replies::new).transpose()?;
-    Programs::load(&constants(journal, tap), replies.as_ref(), Some(pins))
+    Programs::load(&constants(journal, tap)?, replies.as_ref(), Some(pins))
 }

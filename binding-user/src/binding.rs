@@ -1,5 +1,7 @@
 //! A binding as it is found: where its state is kept, and in which state it is.
 
+use std::path::PathBuf;
+
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -17,6 +19,8 @@ pub struct Environment {
     pub store: Store,
     /// The pins.
     pub bpffs: Bpffs,
+    /// The file with the node's policy.
+    pub policy: PathBuf,
 }
 
 /// The state of a binding, in one word.

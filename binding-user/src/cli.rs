@@ -1,13 +1,19 @@
 //! The command line.
 
-use std::{net::Ipv4Addr, ops::RangeInclusive, path::PathBuf, str::FromStr as _};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    str::FromStr as _,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     Error,
     change::LeaseChange,
+    guard::{Allowed, EtherType, GuardRequest, GuardWord, Mac, Vlans, policy},
     guest_mac::GuestMac,
     lease::{LeaseOptions, LeaseRoute, PrivateOption, Setting, file, options::NONE, values},
     netns::NetnsSpec,
@@ -31,6 +37,10 @@ pub struct Cli {
     /// Where the pins are, on a bpffs.
     #[arg(long, global = true, hide = true, env = "TAPWIRE_BPFFS", default_value = "/sys/fs/bpf/tapwire")]
     pub bpffs: PathBuf,
+
+    /// The node's policy.
+    #[arg(long, global = true, hide = true, env = "TAPWIRE_POLICY", default_value = policy::PATH)]
+    pub policy: PathBuf,
 }
 
 /// The verbs.
@@ -189,6 +199,9 @@ pub struct Attach {
     /// Answer every ARP request of the guest with the gateway's MAC.
     #[arg(long)]
     pub arp_reply_all: bool,
+    /// What the guest may send.
+    #[command(flatten)]
+    pub guard: GuardArgs,
     /// Owner of a tap that attach makes.
     #[arg(long, value_name = "UID[:GID]")]
     pub tap_owner: Option<TapOwner>,
@@ -224,6 +237,7 @@ impl Attach {
             hook: self.hook,
             dhcp: self.dhcp,
             arp_reply_all: self.arp_reply_all,
+            guard: self.guard.request()?,
             lease: self.lease.options()?,
             resolv_conf: self.lease.resolv_conf.clone(),
             tap_owner: self.tap_owner,
@@ -232,6 +246,55 @@ impl Attach {
             mount_bpffs: self.mount_bpffs,
         })
     }
+}
+
+/// What the guest may send, and what it may send beside its own.
+#[derive(Debug, Args)]
+pub struct GuardArgs {
+    /// The rules on what the guest may send: all, none, or all but those named, by the names of their drops.
+    #[arg(long, value_name = "on|off|-RULE", value_delimiter = ',', allow_hyphen_values = true, default_value = "on")]
+    pub guard: Vec<GuardWord>,
+    /// Addresses that the guest may use beside its own (keepalived, MetalLB).
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = prefix)]
+    pub allow_address: Vec<IpNet>,
+    /// MACs that the guest may use beside its own (VRRP: 00:00:5e:00:01:VRID).
+    #[arg(long, value_name = "MAC", value_delimiter = ',')]
+    pub allow_mac: Vec<Mac>,
+    /// VLANs that the guest may send to; without numbers all of them.
+    #[arg(long, value_name = "ID", value_delimiter = ',', num_args = 0.., require_equals = true,
+          value_parser = clap::value_parser!(u16).range(0..=4094))]
+    pub allow_vlan: Option<Vec<u16>>,
+    /// Let LLDP pass.
+    #[arg(long)]
+    pub allow_lldp: bool,
+    /// Protocols that the guest may send beside IPv4, IPv6, ARP and RARP.
+    #[arg(long, value_name = "0xTYPE", value_delimiter = ',')]
+    pub allow_ethertype: Vec<EtherType>,
+}
+
+impl GuardArgs {
+    /// The same, for the library.
+    pub fn request(&self) -> crate::Result<GuardRequest> {
+        let vlans = match self.allow_vlan.as_deref() {
+            None => Vlans::None,
+            Some([]) => Vlans::All,
+            Some(ids) => Vlans::Ids(ids.iter().copied().collect()),
+        };
+        let allowed = Allowed {
+            addresses: self.allow_address.clone(),
+            macs: self.allow_mac.clone(),
+            vlans,
+            lldp: self.allow_lldp,
+            ether_types: self.allow_ethertype.clone(),
+        };
+        GuardRequest::new(&self.guard, allowed)
+    }
+}
+
+/// A prefix, or an address as the prefix of itself.
+fn prefix(text: &str) -> Result<IpNet, String> {
+    let prefix = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    prefix.map_err(|_| "not an address or a prefix such as 10.1.2.0/24".to_owned())
 }
 
 /// The verbs of a lease.

@@ -17,6 +17,7 @@ use crate::{
     change::LeaseChange,
     datapath::{Hook, bpffs::make_private_folder},
     error::{Context as _, Error, Result},
+    guard::Guard,
     lease::Lease,
     netns::NetnsId,
     nic::Nic,
@@ -104,6 +105,9 @@ pub struct Journal {
     pub change: LeaseChange,
     /// How frames go.
     pub wire: Wire,
+    /// The guard.
+    #[serde(default)]
+    pub guard: Guard,
     /// The programs and their places.
     pub hooks: Vec<Hook>,
     /// Devices that had no clsact qdisc before.

@@ -15,6 +15,7 @@ pub mod discover;
 pub mod discovery;
 pub mod error;
 pub mod facts;
+pub mod guard;
 pub mod guest_mac;
 pub mod journal;
 #[cfg(test)]

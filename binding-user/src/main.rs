@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<()> {
-    let environment = Environment { store: Store::at(cli.state_dir), bpffs: Bpffs::at(cli.bpffs) };
+    let environment = Environment { store: Store::at(cli.state_dir), bpffs: Bpffs::at(cli.bpffs), policy: cli.policy };
     match cli.command {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {

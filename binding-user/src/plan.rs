@@ -1,5 +1,7 @@
 //! What attach is going to do. Everything that can be refused is refused here, where nothing has been changed yet.
 
+use std::path::Path;
+
 use binding_common::{MacAddr, dhcp::Server};
 
 use crate::{
@@ -9,6 +11,7 @@ use crate::{
     discover::discover,
     error::{Error, Result},
     facts::{Address, Facts, Scope},
+    guard::{self, Guard, policy::Policy},
     journal::{Header, Journal, Phase, TapBefore, TapRecord},
     lease::{self, Lease},
     mac,
@@ -37,7 +40,7 @@ pub fn check_not_the_machines_own(netns: &Netns, force: bool) -> Result<()> {
 }
 
 /// Makes the record of a binding that does not exist yet.
-pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Result<Journal> {
+pub async fn plan(request: &AttachRequest, name: String, netns: &Netns, policy: &Path) -> Result<Journal> {
     let netlink = Netlink::open(netns)?;
     let facts = discover(&request.netns, netns, &request.nic, request.resolv_conf.as_deref()).await?;
     check_nic(&facts.nic)?;
@@ -73,6 +76,12 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
         MacMode::Keep => None,
         _ => Some(Snapshot::take(&netlink, netns, facts.nic.ifindex).await?),
     };
+    let has_lease = lease.is_some();
+    if let Some(bounds) = Policy::read(policy)? {
+        bounds.check(policy, &request.guard, has_lease)?;
+    }
+    let guard = Guard::decide(&request.guard, &facts, has_lease, guard::of_host_side(&host_side, &node).await?)?;
+    warnings.extend(guard.warnings(&request.guard));
     let wire = decide_wire(request, &facts.nic, netns, &host_side, mac_mode)?;
     let hooks = wire::hooks(&request.nic, &request.tap, mac_mode);
     let clsact_made = without_clsact(&netlink, &facts.nic, &tap, wire.hook).await?;
@@ -89,6 +98,7 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
         lease,
         change: LeaseChange::default(),
         wire,
+        guard,
         hooks,
         clsact_made,
         warnings,
@@ -96,13 +106,13 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns) -> Resul
 }
 
 /// The constants of the programs, once the tap exists.
-pub fn constants(journal: &Journal, tap_ifindex: u32) -> Constants {
+pub fn constants(journal: &Journal, tap_ifindex: u32) -> Result<Constants> {
     let server = journal.lease.as_ref().map(|lease| Server {
         lease: lease.address.addr().octets(),
         identifier: lease.server_id.octets(),
         guest: lease.mac,
     });
-    Constants {
+    Ok(Constants {
         nic: journal.nic.ifindex,
         tap: tap_ifindex,
         mtu: journal.nic.mtu,
@@ -114,7 +124,8 @@ pub fn constants(journal: &Journal, tap_ifindex: u32) -> Constants {
         guest_mac: journal.wire.guest_mac,
         dhcp: server,
         arp: journal.lease.as_ref().map(ArpTable::of).unwrap_or_default(),
-    }
+        guard: journal.guard.constants(&journal.request.guard)?,
+    })
 }
 
 fn check_nic(nic: &Nic) -> Result<()> {

@@ -1,6 +1,10 @@
 //! What `list` and `show` tell of a binding. The JSON is a contract (`docs/schema.json`): fields are added, never changed.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    path::PathBuf,
+};
 
 use binding_common::{Counters, DhcpMessage, MacAddr, Reason, Traffic};
 use serde::Serialize;
@@ -9,6 +13,7 @@ use crate::{
     binding::{Environment, State},
     datapath::{HookKind, Pins},
     error::Result,
+    guard::{Allowed, RuleName},
     guest_mac::GuestMac,
     journal::Journal,
     lease::{INFINITE_SECONDS, Lease},
@@ -81,7 +86,10 @@ pub struct WireReport {
     /// `nic`, `learn`, or the MAC.
     guest_mac: GuestMac,
     guard: bool,
-    guard_off: Vec<String>,
+    /// Rules that do not hold.
+    guard_off: BTreeSet<RuleName>,
+    /// What passes all the same.
+    guard_allowed: Allowed,
 }
 
 /// What the programs counted.
@@ -176,8 +184,9 @@ impl Report {
                 to_network_why: journal.wire.to_network_why.clone(),
                 to_guest: "redirect",
                 mac_mode: journal.wire.mac_mode,
-                guard: false,
-                guard_off: Vec::new(),
+                guard: journal.guard.is_on(),
+                guard_off: journal.guard.off.clone(),
+                guard_allowed: journal.request.guard.allowed.clone(),
             },
             counters: CountersReport::from(&counters),
             warnings,
@@ -208,6 +217,7 @@ impl Report {
         if wire.guest_mac != GuestMac::Nic {
             line("guest MAC", wire.guest_mac.to_string());
         }
+        line("guard", wire.describe_guard());
         let traffic = |traffic: &TrafficReport| format!("{} frames, {} bytes", traffic.frames, traffic.bytes);
         line("sent", format!("to-network {}; to-guest {}", traffic(&counters.to_network), traffic(&counters.to_guest)));
         line("DHCP", counts(&counters.dhcp));
@@ -263,6 +273,19 @@ impl Lease {
         for private in &self.private_options {
             line("  option", format!("{} {:?}", private.option, private.value));
         }
+    }
+}
+
+impl WireReport {
+    fn describe_guard(&self) -> String {
+        if !self.guard {
+            return "off".to_owned();
+        }
+        let off: Vec<_> = self.guard_off.iter().map(|rule| rule.0.name()).collect();
+        let without = if off.is_empty() { String::new() } else { format!(", without {}", off.join(", ")) };
+        let allowed = self.guard_allowed.to_string();
+        let allowed = if allowed.is_empty() { allowed } else { format!("; allowed: {allowed}") };
+        format!("on{without}{allowed}")
     }
 }
 

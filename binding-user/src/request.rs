@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
+    guard::GuardRequest,
     guest_mac::GuestMac,
     lease::LeaseOptions,
     netns::NetnsSpec,
@@ -71,6 +72,9 @@ pub struct AttachRequest {
     /// Every ARP request of the guest is answered, with the gateway's MAC.
     #[serde(default)]
     pub arp_reply_all: bool,
+    /// The guard.
+    #[serde(default)]
+    pub guard: GuardRequest,
     /// What the guest is told otherwise than discovered.
     pub lease: LeaseOptions,
     /// Where the pod's resolv.conf is.

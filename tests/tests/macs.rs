@@ -8,6 +8,7 @@ use aya::programs::{TcAttachType, tc};
 use binding_common::MacAddr;
 use binding_user::{
     datapath::{Constants, Programs},
+    guard::GuardConstants,
     guest_mac::GuestMac,
     neighbours::ArpTable,
 };
@@ -121,6 +122,7 @@ fn a_frame_that_comes_by_peer_for_a_mac_of_the_nodes_is_the_guests() {
             guest_mac: GuestMac::Nic,
             dhcp: None,
             arp: ArpTable::default(),
+            guard: GuardConstants::OFF,
         },
         None,
         None,

@@ -14,6 +14,7 @@ use super::{Pins, hook::NEEDS};
 use crate::{
     dhcp::Replies,
     error::{Context as _, Error, Result, chain},
+    guard::GuardConstants,
     guest_mac::GuestMac,
     neighbours::ArpTable,
 };
@@ -47,6 +48,8 @@ pub struct Constants {
     pub dhcp: Option<Server>,
     /// What the ARP responder answers.
     pub arp: ArpTable,
+    /// What the guest may send.
+    pub guard: GuardConstants,
 }
 
 /// The programs of one binding, in the kernel but on no hook yet.
@@ -86,7 +89,7 @@ impl Programs {
 
 /// Makes the maps, and sets the globals that the programs take for constants.
 fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
-    let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp } = constants;
+    let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp, guard } = constants;
     let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn, *from_peer].map(u32::from);
     let address = dhcp.map_or([0; 4], |server| server.lease);
     let identifier = dhcp.map_or([0; 4], |server| server.identifier);
@@ -109,7 +112,9 @@ fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
         .override_global("GUEST_MAC", &guest.0, true)
         .override_global("LEARN", &flags[2], true)
         .override_global("FROM_PEER", &flags[3], true)
-        .override_global("GATEWAY_MAC", &gateway.0, true);
+        .override_global("GATEWAY_MAC", &gateway.0, true)
+        .override_global("GUARD", &guard.rules.0, true)
+        .override_global("EXCEPTIONS", &guard.exceptions, true);
     for (map, path) in pins.map(Pins::maps).into_iter().flatten() {
         loader.map_pin_path(map, path);
     }
@@ -141,7 +146,12 @@ fn refused(name: &str, error: &ProgramError) -> Error {
         return Error::new(format!("load the program {name}"), chain(error));
     };
     let log = verifier_log.to_string();
-    let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    // Its statistics stand last and tell nothing of the cause.
+    let tells = |line: &&str| {
+        !line.trim().is_empty()
+            && !["verification time", "stack depth", "processed "].iter().any(|s| line.starts_with(s))
+    };
+    let lines: Vec<_> = log.lines().filter(tells).collect();
     let tail = lines[lines.len().saturating_sub(VERIFIER_LINES)..].join(" | ");
     let why = if tail.is_empty() { io_error.to_string() } else { format!("{io_error}: {tail}") };
     Error::new(format!("load the program {name}"), why)

@@ -7,6 +7,7 @@
 mod alike;
 mod arp;
 mod fixup;
+mod guard;
 
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
@@ -17,6 +18,7 @@ use binding_common::{
 use binding_user::{
     datapath::{Constants, Programs},
     dhcp::Replies,
+    guard::GuardConstants,
     guest_mac::GuestMac,
     lease::{Lease, LeaseRoute, PrivateOption},
     neighbours::ArpTable,
@@ -142,6 +144,7 @@ fn wire() -> Constants {
         guest_mac: GuestMac::Nic,
         dhcp: None,
         arp: ArpTable::default(),
+        guard: GuardConstants::OFF,
     }
 }
 

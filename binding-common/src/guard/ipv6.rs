@@ -1,0 +1,169 @@
+//! IPv6, from the guest and to it.
+
+use super::{
+    Policy, Rule, Rules,
+    exceptions::{Ipv6, to_numbers},
+    neighbour,
+};
+use crate::{
+    counters::Reason,
+    packet::{ETH_HEADER, IPPROTO_UDP, Packet},
+};
+
+/// Offset of what follows the IPv6 header.
+const PAYLOAD: usize = ETH_HEADER + 40;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_ICMPV6: u8 = 58;
+/// The fragment header.
+const FRAGMENT: u8 = 44;
+/// The authentication header, the one that counts its length otherwise (RFC 4302, 2.2).
+const AUTHENTICATION: u8 = 51;
+/// Hop-by-hop and destination options, routing, mobility, HIP, Shim6: all of the form of RFC 6564.
+const EXTENSIONS: [u8; 6] = [0, 43, 60, 135, 139, 140];
+/// Extension headers that are followed. RFC 8200, 4.1, has six to a packet; more hide something.
+const MAX_EXTENSIONS: usize = 8;
+/// Where a `DHCPv6` client listens (RFC 8415, 7.2).
+const DHCPV6_CLIENT_PORT: u16 = 546;
+
+/// Of `ICMPv6`: queries and reports of multicast listeners (RFC 2710, RFC 3810).
+const LISTENER_QUERY: u8 = 130;
+const LISTENER_REPORTS: [u8; 2] = [131, 143];
+/// The advertisement of a multicast router (RFC 4286).
+const MULTICAST_ROUTER: u8 = 151;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const REDIRECT: u8 = 137;
+
+/// What is behind the extension headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Upper {
+    protocol: u8,
+    at: usize,
+    /// There was a fragment header.
+    fragment: bool,
+    /// It said that this is not the first fragment: what is at `at` is no header.
+    later: bool,
+}
+
+/// Judges a frame of the guest.
+#[inline(always)]
+pub(super) fn judge(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> Result<(), Reason> {
+    let rules = policy.rules();
+    // At once: of several reads the verifier would try the ways where one fails and a later one does not.
+    let Some([version, _, _, _, _, _, next, _, source @ ..]) = packet.header::<24>(ETH_HEADER) else {
+        return rules.forbid(Rule::HiddenHeader);
+    };
+    if version >> 4 != 6 {
+        return rules.forbid(Rule::HiddenHeader);
+    }
+    let source = to_numbers(source);
+    // Who has no address yet may ask for what is on the link and nothing else.
+    let nobody = source == [0, 0];
+    if !nobody && !is_own(source, policy) {
+        rules.forbid(Rule::SpoofedIpv6)?;
+    }
+    let Some(upper) = upper(packet, next) else { return rules.forbid(Rule::HiddenHeader) };
+    if upper.later {
+        return rules.forbid_if(nobody, Rule::SpoofedIpv6);
+    }
+    match upper.protocol {
+        IPPROTO_ICMPV6 => judge_icmpv6(packet, upper, nobody, policy),
+        _ if nobody => rules.forbid(Rule::SpoofedIpv6),
+        IPPROTO_UDP => judge_udp(packet, upper, rules, Rule::RogueDhcp),
+        _ => Ok(()),
+    }
+}
+
+/// Judges a frame of the network: nothing of a `DHCPv6` server, in the clear or hidden.
+#[inline(always)]
+pub(super) fn judge_to_guest(packet: &(impl Packet + ?Sized), rules: Rules) -> Result<(), Reason> {
+    let Some([next]) = packet.header(20) else { return Ok(()) };
+    match upper(packet, next) {
+        Some(upper) if upper.protocol == IPPROTO_UDP && !upper.later => {
+            judge_udp(packet, upper, rules, Rule::DhcpServer)
+        }
+        Some(_) => Ok(()),
+        None => rules.forbid(Rule::HiddenHeader),
+    }
+}
+
+/// Whether an address is one of the guest's. A link-local one is its own choice (RFC 7217 has them random), unless it is
+/// known to be another's.
+#[inline(always)]
+pub(super) fn is_own(address: Ipv6, policy: &impl Policy) -> bool {
+    if address[0] >> 54 == 0xfe80 >> 6 {
+        return !policy.exceptions().is_anothers(address);
+    }
+    policy.exceptions().has_ipv6(address)
+}
+
+/// Reads an address.
+#[inline(always)]
+pub(super) fn address(packet: &(impl Packet + ?Sized), at: usize) -> Option<Ipv6> {
+    packet.load(at).map(to_numbers)
+}
+
+#[inline(always)]
+fn judge_udp(packet: &(impl Packet + ?Sized), upper: Upper, rules: Rules, rule: Rule) -> Result<(), Reason> {
+    let port = if upper.at == PAYLOAD { packet.header(PAYLOAD + 2) } else { packet.load(upper.at + 2) };
+    match port {
+        None => rules.forbid(Rule::HiddenHeader),
+        Some(port) => rules.forbid_if(u16::from_be_bytes(port) == DHCPV6_CLIENT_PORT, rule),
+    }
+}
+
+#[inline(always)]
+fn judge_icmpv6(
+    packet: &(impl Packet + ?Sized),
+    upper: Upper,
+    nobody: bool,
+    policy: &impl Policy,
+) -> Result<(), Reason> {
+    let rules = policy.rules();
+    let Some([kind]) = packet.load(upper.at) else { return rules.forbid(Rule::HiddenHeader) };
+    if nobody && kind != neighbour::SOLICITATION && !LISTENER_REPORTS.contains(&kind) && kind != neighbour::ROUTERS {
+        rules.forbid(Rule::SpoofedIpv6)?;
+    }
+    match kind {
+        ROUTER_ADVERTISEMENT => rules.forbid(Rule::RogueRa),
+        REDIRECT => rules.forbid(Rule::IcmpRedirect),
+        LISTENER_QUERY | MULTICAST_ROUTER => rules.forbid(Rule::MulticastQuerier),
+        neighbour::ROUTERS | neighbour::SOLICITATION | neighbour::ADVERTISEMENT => {
+            // Receivers must not take it (RFC 6980, 5), and the options may lie in another fragment.
+            rules.forbid_if(upper.fragment, Rule::HiddenHeader)?;
+            let is_true = neighbour::is_true(packet, upper.at, kind, nobody, policy);
+            rules.forbid_if(!is_true, Rule::SpoofedNd)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Follows the extension headers. `None` when they are cut short or do not end.
+#[inline(always)]
+fn upper(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
+    let mut upper = Upper { protocol: next, at: PAYLOAD, fragment: false, later: false };
+    // The ordinary ones, at once.
+    if matches!(next, IPPROTO_TCP | IPPROTO_UDP | IPPROTO_ICMPV6) {
+        return Some(upper);
+    }
+    for _ in 0..MAX_EXTENSIONS {
+        let is_extension = EXTENSIONS.contains(&upper.protocol);
+        if !is_extension && upper.protocol != FRAGMENT && upper.protocol != AUTHENTICATION {
+            return Some(upper);
+        }
+        let [next, length, high, low] = packet.load(upper.at)?;
+        upper.at += match upper.protocol {
+            FRAGMENT => 8,
+            AUTHENTICATION => (usize::from(length) + 2) * 4,
+            _ => (usize::from(length) + 1) * 8,
+        };
+        if upper.protocol == FRAGMENT {
+            upper.fragment = true;
+            upper.later = u16::from_be_bytes([high, low]) & 0xfff8 != 0;
+        }
+        upper.protocol = next;
+        if upper.later {
+            return Some(upper);
+        }
+    }
+    None
+}
