@@ -254,7 +254,7 @@ pub struct GuardArgs {
     /// The rules on what the guest may send: all, none, or all but those named, by the names of their drops.
     #[arg(long, value_name = "on|off|-RULE", value_delimiter = ',', allow_hyphen_values = true, default_value = "on")]
     pub guard: Vec<GuardWord>,
-    /// Addresses that the guest may use beside its own (keepalived, MetalLB).
+    /// Addresses that the guest may use beside its own, as for keepalived.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = prefix)]
     pub allow_address: Vec<IpNet>,
     /// MACs that the guest may use beside its own (VRRP: 00:00:5e:00:01:VRID).

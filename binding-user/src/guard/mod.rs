@@ -121,7 +121,9 @@ impl GuardRequest {
         let mut request = Self { allowed, ..Self::default() };
         for word in words {
             match word {
-                GuardWord::Without(rule) => drop(request.without.insert(RuleName(*rule))),
+                GuardWord::Without(rule) => {
+                    request.without.insert(RuleName(*rule));
+                }
                 _ if words.len() > 1 => {
                     return Err(Error::new("use --guard", "\"on\" or \"off\" stands beside other words")
                         .with_hint("--guard on, --guard off, or --guard with the rules to leave out"));

@@ -226,7 +226,7 @@ mod tests {
         );
         assert_eq!(excess(|request| request.allowed.ether_types.push(EtherType(0x8847))), "--allow-ethertype 0x8847");
         assert_eq!(
-            excess(|request| drop(request.without.insert("rogue-ra".to_owned().try_into().unwrap()))),
+            excess(|request| request.without = ["rogue-ra".to_owned().try_into().unwrap()].into()),
             "--guard -rogue-ra"
         );
     }

@@ -19,12 +19,12 @@ const OWN6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]
 const LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
 const ROUTER: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-fn with(rules: Rules, exceptions: Exceptions) -> Binding {
+fn with(rules: Rules, exceptions: &Exceptions) -> Binding {
     with_mac(rules, exceptions, GuestMac::Nic)
 }
 
-fn with_mac(rules: Rules, exceptions: Exceptions, guest_mac: GuestMac) -> Binding {
-    let guard = GuardConstants { rules, exceptions };
+fn with_mac(rules: Rules, exceptions: &Exceptions, guest_mac: GuestMac) -> Binding {
+    let guard = GuardConstants { rules, exceptions: *exceptions };
     Binding::of(&lease(Some(GATEWAY)), &Constants { guard, guest_mac, ..wire() })
 }
 
@@ -131,7 +131,7 @@ fn arriving(rule: Rule) -> Vec<u8> {
 #[test]
 fn every_rule_drops_by_its_name() {
     lab::require_root!();
-    let mut binding = with(Rules::ALL, exceptions());
+    let mut binding = with(Rules::ALL, &exceptions());
     for rule in Rule::ALL {
         assert_eq!(binding.run(program(*rule), &arriving(*rule)).0, TC_ACT_SHOT, "{}", rule.name());
         assert_eq!(binding.dropped(rule.reason()), 1, "{}", rule.name());
@@ -147,12 +147,12 @@ fn a_rule_that_is_left_out_drops_nothing() {
         if *rule == Rule::ReservedMulticast {
             rules = rules.without(Rule::EtherType);
         }
-        let mut binding = with(rules, exceptions());
+        let mut binding = with(rules, &exceptions());
         let frame = arriving(*rule);
         assert_eq!(binding.run(program(*rule), &frame), (TC_ACT_REDIRECT, frame), "{}", rule.name());
         assert_eq!(binding.counters().dropped.iter().sum::<u64>(), 0, "{}", rule.name());
     }
-    let mut off = with(Rules::NONE, exceptions());
+    let mut off = with(Rules::NONE, &exceptions());
     for rule in Rule::ALL {
         assert_eq!(off.run(program(*rule), &arriving(*rule)).0, TC_ACT_REDIRECT, "{}", rule.name());
     }
@@ -161,7 +161,7 @@ fn a_rule_that_is_left_out_drops_nothing() {
 #[test]
 fn the_last_of_every_list_is_allowed() {
     lab::require_root!();
-    let mut binding = with(Rules::ALL, full_exceptions());
+    let mut binding = with(Rules::ALL, &full_exceptions());
     for rule in [Rule::SpoofedMac, Rule::SpoofedIpv4, Rule::EtherType] {
         let frame = hostile(rule);
         assert_eq!(binding.run("tapwire_tap_in", &frame), (TC_ACT_REDIRECT, frame), "{}", rule.name());
@@ -178,7 +178,7 @@ fn the_last_of_every_list_is_allowed() {
 #[test]
 fn a_learnt_guest_is_held_to_its_mac() {
     lab::require_root!();
-    let mut binding = with_mac(Rules::ALL, exceptions(), GuestMac::Learn);
+    let mut binding = with_mac(Rules::ALL, &exceptions(), GuestMac::Learn);
     let mut own = from(LEASE, udp(OTHER, (5000, 53), &[0; 20]));
     own[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x77]);
     assert_eq!(binding.guest_sends(&own).0, TC_ACT_REDIRECT);
@@ -196,7 +196,7 @@ fn a_learnt_guest_is_held_to_its_mac() {
 #[test]
 fn a_renewal_from_a_lost_address_gets_its_nak_and_a_spoofed_one_nothing() {
     lab::require_root!();
-    let mut binding = with(Rules::ALL, exceptions());
+    let mut binding = with(Rules::ALL, &exceptions());
     let renewal = from(OTHER, message(GATEWAY, OTHER, &[(53, &[3])]));
     assert_eq!(binding.guest_sends(&renewal).0, TC_ACT_REDIRECT);
     assert_eq!(binding.counters().dhcp[binding_common::DhcpMessage::Nak as usize], 1);
