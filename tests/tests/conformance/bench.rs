@@ -89,7 +89,9 @@ struct Bench<'a> {
 /// Tries all rows in each way, and fails with everything that was otherwise.
 pub(crate) fn check(pod: Pod, options: &[&str], mtu: usize, rows: &[Row]) {
     let tapwire = Tapwire::new().unwrap();
-    tapwire.attach(&pod, BINDING, options).unwrap();
+    // For the plain frame that tells the end of what left.
+    let options = [&["--allow-ethertype", "0x88b5"], options].concat();
+    tapwire.attach(&pod, BINDING, &options).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
     let site = Site { host, tapwire, pod, mtu };
     let mut found = Findings::default();

@@ -44,7 +44,9 @@ fn kinds(to: [u8; 6], from: [u8; 6]) -> Vec<Vec<u8>> {
 }
 
 fn every_kind(options: &[&str]) {
-    let wire = Wire::new(Pod::new("kinds").unwrap(), options, Offloads::None);
+    // Without the guard it is a wire.
+    let options = [&["--guard", "off"], options].concat();
+    let wire = Wire::new(Pod::new("kinds").unwrap(), &options, Offloads::None);
     for frame in kinds(HOST, GUEST) {
         wire.to_network(&frame);
     }

@@ -35,7 +35,8 @@ struct Wire {
 impl Wire {
     fn new(pod: Pod, options: &[&str], offloads: Offloads) -> Self {
         let tapwire = Tapwire::new().unwrap();
-        tapwire.attach(&pod, BINDING, options).unwrap();
+        let options = [&["--allow-ethertype", "0x88b5"], options].concat();
+        tapwire.attach(&pod, BINDING, &options).unwrap();
         let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
         let tap = TapPort::ready(&pod.namespace, "tap0", offloads).unwrap();
         Self { tap, host, tapwire, pod }

@@ -72,7 +72,7 @@ fn pod_tries(pod: &Pod) {
 fn network_hears_nothing(options: &[&str]) {
     let pod = Pod::new("nic-silence").unwrap();
     let tapwire = Tapwire::new().unwrap();
-    let options = [&["--mac-mode", "keep"], options].concat();
+    let options = [&["--mac-mode", "keep", "--allow-ethertype", "0x88b5"], options].concat();
     tapwire.attach(&pod, BINDING, &options).unwrap();
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
