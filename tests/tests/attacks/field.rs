@@ -1,7 +1,7 @@
 //! Where the attacks are run: a guest on one side of a binding and a watch on the other, with tapwire between them or the
 //! kernel bridge that it is compared with.
 
-use std::{cell::Cell, path::Path, process::Stdio, time::Duration};
+use std::{cell::Cell, os::unix::process::CommandExt as _, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use lab::{
@@ -9,6 +9,10 @@ use lab::{
     wait::wait_until,
 };
 
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::{
@@ -210,14 +214,16 @@ impl Field {
             }
             Attack::Endless(line) => {
                 let mut tool = self.start(line)?;
-                wait_until("its effect", SOON, || Ok(effect()? || is_over(&mut tool)?))
+                wait_until("its effect", SOON, || Ok(effect()? || is_over(&mut tool)?))?;
+                end(&tool)
             }
             Attack::Server(line, asked) => {
                 let mut tool = self.start(line)?;
                 wait_until("its effect", SOON, || {
                     self.node_port.send(&asked())?;
                     Ok(effect()? || is_over(&mut tool)?)
-                })
+                })?;
+                end(&tool)
             }
         }
     }
@@ -225,9 +231,14 @@ impl Field {
     fn start(&self, line: &str) -> Result<Running> {
         let mut command = cmd::command(&line.split_whitespace().collect::<Vec<_>>())?;
         // Some end when their input does.
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         self.guest().spawn(&mut command)
     }
+}
+
+/// Ends a program with its children, which would go on in the next row.
+fn end(tool: &Running) -> Result<()> {
+    killpg(Pid::from_raw(tool.pid()), Signal::SIGKILL).context("ending it")
 }
 
 fn is_over(tool: &mut Running) -> Result<bool> {

@@ -51,12 +51,21 @@ fn ieee802() -> Vec<Vec<u8>> {
     vec![ethernet(BROADCAST, GUEST, ARP, &arp_of(6, REPLY, (GUEST, NODE4), (NOBODY, OTHER4)))]
 }
 
-fn is_claim(frame: &[u8]) -> bool {
+fn is_any_claim(frame: &[u8]) -> bool {
     seen::ipv6(frame).is_some_and(|packet| {
         let target = packet.payload.and_then(|payload| <[u8; 16]>::try_from(payload.get(8..24)?).ok());
         let own = [GUEST6, GUEST_LOCAL].map(|ip| ip.octets());
         packet.says(ICMPV6, ADVERTISE) && target.is_some_and(|target| !own.contains(&target))
     })
+}
+
+/// From a MAC that the program made up.
+fn is_foreign_claim(frame: &[u8]) -> bool {
+    is_any_claim(frame) && seen::from(frame) != GUEST
+}
+
+fn is_claim(frame: &[u8]) -> bool {
+    is_any_claim(frame) && seen::from(frame) == GUEST
 }
 
 fn is_duplicate(frame: &[u8]) -> bool {
@@ -78,7 +87,7 @@ fn claims() -> Vec<Row> {
         Row::tool("NA spoof from the gateway's address", advertise, Count::Exactly(1), "spoofed-ipv6", is_claim),
         Row::tool("NA spoof of another pod", site, Count::Exactly(1), "spoofed-nd", is_claim),
         Row::tool("NA spoof of the gateway's link-local address", local, Count::Exactly(1), "spoofed-nd", is_claim),
-        Row::server("denial of every new IPv6 address", deny, duplicate_of_node, "spoofed-mac", is_claim),
+        Row::server("denial of every new IPv6 address", deny, duplicate_of_node, "spoofed-mac", is_foreign_claim),
         Row::frames("duplicate address detection of another's address", 1, duplicates, "spoofed-nd", is_duplicate),
         Row::frames("NS and NA with another's MAC", 2, foreign_options, "spoofed-nd", names_stranger),
     ]
