@@ -3,7 +3,7 @@
 //! Fragments hide nothing here: the first one carries at least eight octets behind the header (RFC 791, 3.2), which are
 //! the ports of UDP and the type of ICMP; without it the others are never put together.
 
-use super::{Policy, Rule};
+use super::{Policy, Rule, ipv6::IPPROTO_PIM};
 use crate::{
     counters::Reason,
     dhcp::CLIENT_PORT,
@@ -16,8 +16,9 @@ const IPPROTO_IGMP: u8 = 2;
 const REDIRECT: u8 = 5;
 /// Of ICMP (RFC 1256).
 const ROUTER_ADVERTISEMENT: u8 = 9;
-/// Of IGMP, any version (RFC 3376, 4); and the advertisement of a multicast router (RFC 4286).
-const ROUTER_MESSAGES: [u8; 2] = [0x11, 0x30];
+/// Of IGMP: queries of any version (RFC 3376, 4), DVMRP and PIM of version 1, and advertisement and termination of a
+/// multicast router (RFC 4286).
+const ROUTER_MESSAGES: [u8; 5] = [0x11, 0x13, 0x14, 0x30, 0x32];
 
 #[inline(always)]
 pub(super) fn judge(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> Result<(), Reason> {
@@ -50,6 +51,7 @@ pub(super) fn judge(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> Re
             (Some([kind]), IPPROTO_IGMP) => rules.forbid_if(ROUTER_MESSAGES.contains(&kind), Rule::MulticastQuerier),
             _ => Ok(()),
         },
+        IPPROTO_PIM => rules.forbid(Rule::MulticastQuerier),
         _ => Ok(()),
     }
 }

@@ -14,6 +14,8 @@ use crate::{
 const PAYLOAD: usize = ETH_HEADER + 40;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_ICMPV6: u8 = 58;
+/// Routers of multicast among themselves (RFC 7761); a bridge that snoops takes a port that says it for theirs.
+pub(super) const IPPROTO_PIM: u8 = 103;
 /// The fragment header.
 const FRAGMENT: u8 = 44;
 /// The authentication header, the one that counts its length otherwise (RFC 4302, 2.2).
@@ -28,8 +30,8 @@ const DHCPV6_CLIENT_PORT: u16 = 546;
 /// Of `ICMPv6`: queries and reports of multicast listeners (RFC 2710, RFC 3810).
 const LISTENER_QUERY: u8 = 130;
 const LISTENER_REPORTS: [u8; 2] = [131, 143];
-/// The advertisement of a multicast router (RFC 4286).
-const MULTICAST_ROUTER: u8 = 151;
+/// Advertisement and termination of a multicast router (RFC 4286).
+const MULTICAST_ROUTER: [u8; 2] = [151, 153];
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const REDIRECT: u8 = 137;
 
@@ -69,6 +71,7 @@ pub(super) fn judge(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> Re
         IPPROTO_ICMPV6 => judge_icmpv6(packet, upper, nobody, policy),
         _ if nobody => rules.forbid(Rule::SpoofedIpv6),
         IPPROTO_UDP => judge_udp(packet, upper, rules, Rule::RogueDhcp),
+        IPPROTO_PIM => rules.forbid(Rule::MulticastQuerier),
         _ => Ok(()),
     }
 }
@@ -126,7 +129,7 @@ fn judge_icmpv6(
     match kind {
         ROUTER_ADVERTISEMENT => rules.forbid(Rule::RogueRa),
         REDIRECT => rules.forbid(Rule::IcmpRedirect),
-        LISTENER_QUERY | MULTICAST_ROUTER => rules.forbid(Rule::MulticastQuerier),
+        kind if kind == LISTENER_QUERY || MULTICAST_ROUTER.contains(&kind) => rules.forbid(Rule::MulticastQuerier),
         neighbour::ROUTERS | neighbour::SOLICITATION | neighbour::ADVERTISEMENT => {
             // Receivers must not take it (RFC 6980, 5), and the options may lie in another fragment.
             rules.forbid_if(upper.fragment, Rule::HiddenHeader)?;
@@ -137,7 +140,12 @@ fn judge_icmpv6(
     }
 }
 
-/// Follows the extension headers. `None` when they are cut short or do not end.
+/// Follows the extension headers. `None` when they are cut short, do not end, or lie in a fragment.
+///
+/// Behind a fragment header comes what the rules look at, or nothing is certain: what lies 8 octets further may be the
+/// padding of the frame and missing in the packet, or be overwritten by the next fragment (RFC 5722 forbids receivers to
+/// take that, and not all know it). The 8 octets themselves are always of a first fragment, and each of those is judged.
+/// An authentication header tells the receiver of all that by itself.
 #[inline(always)]
 fn upper(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
     let mut upper = Upper { protocol: next, at: PAYLOAD, fragment: false, later: false };
@@ -146,9 +154,12 @@ fn upper(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
         return Some(upper);
     }
     for _ in 0..MAX_EXTENSIONS {
-        let is_extension = EXTENSIONS.contains(&upper.protocol);
-        if !is_extension && upper.protocol != FRAGMENT && upper.protocol != AUTHENTICATION {
+        let is_movable = EXTENSIONS.contains(&upper.protocol) || upper.protocol == FRAGMENT;
+        if !is_movable && upper.protocol != AUTHENTICATION {
             return Some(upper);
+        }
+        if is_movable && upper.fragment {
+            return None;
         }
         let [next, length, high, low] = packet.load(upper.at)?;
         upper.at += match upper.protocol {

@@ -203,12 +203,15 @@ fn a_guest_is_neither_server_nor_router() {
     breaks(&ipv4(LEASE, 1, 0, &[9, 0, 0, 0]), Rule::RogueRa);
     breaks(&ipv4(LEASE, 1, 0, &[5, 1, 0, 0]), Rule::IcmpRedirect);
     breaks(&ipv6(LOCAL, 58, &icmpv6(137, &[0; 36], &[])), Rule::IcmpRedirect);
-    for kind in [130, 151] {
+    for kind in [130, 151, 153] {
         breaks(&ipv6(LOCAL, 58, &icmpv6(kind, &[0; 20], &[])), Rule::MulticastQuerier);
     }
-    for kind in [0x11, 0x30] {
+    for kind in [0x11, 0x13, 0x14, 0x30, 0x32] {
         breaks(&ipv4(LEASE, 2, 0, &[kind, 0, 0, 0]), Rule::MulticastQuerier);
     }
+    let hello = [0x20, 0, 0, 0, 0, 1, 0, 2, 0, 105];
+    breaks(&ipv4(LEASE, 103, 0, &hello), Rule::MulticastQuerier);
+    breaks(&ipv6(LOCAL, 103, &hello), Rule::MulticastQuerier);
 }
 
 #[test]
@@ -275,6 +278,26 @@ fn fragments_hide_nothing() {
     assert_eq!(judge(&fragment(17, 1, &udp(5001))), Ok(()));
     assert_eq!(judge(&fragment(17, 8 << 3, &[0; 8])), Ok(()), "it has no header");
     assert_eq!(judge(&fragment(58, 1, &icmpv6(128, &[0; 4], &[]))), Ok(()));
+}
+
+#[test]
+fn what_a_fragment_could_replace_is_no_header() {
+    let fragment = |next, field, rest: &[u8]| ipv6(LOCAL, 44, &[&[next, 0, 0, field, 0, 0, 0, 1][..], rest].concat());
+    let server = [&[17, 0, 1, 4, 0, 0, 0, 0][..], &udp(5001)].concat();
+    for kind in [0, 43, 60, 135, 139, 140, 44] {
+        for more in [0, 1] {
+            breaks(&fragment(kind, more, &server), Rule::HiddenHeader);
+        }
+    }
+    // The frame goes on behind the packet.
+    breaks(&[&fragment(60, 1, &[])[..], &server].concat(), Rule::HiddenHeader);
+    breaks(&[&fragment(60, 1, &server[..8])[..], &udp(5001)].concat(), Rule::HiddenHeader);
+    let authentication = [17, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(judge(&fragment(51, 1, &[&authentication[..], &udp(5001)].concat())), Ok(()));
+    breaks(&fragment(51, 1, &[&authentication[..], &udp(546)].concat()), Rule::RogueDhcp);
+    // In front of it they move nothing.
+    let in_front = [&[44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 1, 0, 0, 0, 1][..], &udp(5001)].concat();
+    assert_eq!(judge(&ipv6(LOCAL, 60, &in_front)), Ok(()));
 }
 
 #[test]

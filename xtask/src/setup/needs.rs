@@ -188,6 +188,13 @@ pub(super) const NEEDS: &[Need] = &[
         Remedy::Apt(&["libndp0", "libcurl3-gnutls", "libglib2.0-0"]),
     ),
     tool("dnsmasq", "a DHCP server to test and compare with", &["dnsmasq-base"]),
+    tool("arpspoof", "attacks of the guest to test against: ARP spoof, MAC flood", &["dsniff"]),
+    tool("arping", "attacks of the guest to test against: gratuitous ARP", &["arping"]),
+    tool("hping3", "attacks of the guest to test against: forged IPv4", &["hping3"]),
+    tool("nmap", "attacks of the guest to test against: IGMP and MLD queries", &["nmap"]),
+    tool("yersinia", "attacks of the guest to test against: DHCP starvation, spanning tree, tags", &["yersinia"]),
+    tool("atk6-fake_router26", "attacks of the guest to test against: IPv6", &["thc-ipv6"]),
+    tool("na6", "attacks of the guest to test against: IPv6", &["ipv6toolkit"]),
 ];
 
 const fn need(name: &'static str, why: &'static str, probe: fn(&Found) -> bool, remedy: Remedy) -> Need {
