@@ -14,4 +14,5 @@ pub mod model;
 pub mod mutate;
 pub mod oracle;
 pub mod rng;
+pub mod tap;
 pub mod targets;
