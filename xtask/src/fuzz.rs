@@ -16,7 +16,8 @@ use clap::Args;
 use crate::{build, step};
 
 /// The targets of libFuzzer, by the names of their folders.
-const PURE: [&str; 9] = ["arp", "classify", "dhcp", "fixup", "journal", "lease-file", "netlink", "options", "resolv"];
+const PURE: [&str; 10] =
+    ["arp", "classify", "dhcp", "fixup", "guard", "journal", "lease-file", "netlink", "options", "resolv"];
 /// The parts that need the kernel.
 const MACHINE: [&str; 2] = ["kernel", "tap"];
 

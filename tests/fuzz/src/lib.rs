@@ -9,6 +9,7 @@ pub mod bindings;
 pub mod corpus;
 pub mod dhcp;
 pub mod frames;
+pub mod guard;
 pub mod kernel;
 pub mod model;
 pub mod mutate;

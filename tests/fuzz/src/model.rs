@@ -10,13 +10,14 @@ use binding_common::{
     checksum,
     dhcp::decide,
     fixup::{self, ICMPV6_CHECKSUM, SOURCE, ToNetwork},
-    packet, to_guest, to_network,
+    guard, packet, to_guest, to_network,
 };
 use binding_user::{datapath::Constants, guest_mac::GuestMac};
 
 use crate::{
     bindings::Binding,
     dhcp::{Outcome, respond},
+    guard::Known,
 };
 
 /// One of the programs.
@@ -108,6 +109,15 @@ impl Model {
         }
     }
 
+    fn known(&self) -> Known {
+        Known {
+            constants: self.constants.guard,
+            guest: self.guest_mac(),
+            network: self.constants.network_mac,
+            lease: self.binding.map_or([0; 4], |binding| binding.server.lease),
+        }
+    }
+
     fn guest_may_differ(&self) -> bool {
         match self.constants.guest_mac {
             GuestMac::Learn => true,
@@ -120,6 +130,7 @@ impl Model {
         if self.constants.guest_mac == GuestMac::Learn && self.learned == MacAddr::ZERO && !source.is_group() {
             self.learned = source;
         }
+        guard::source(frame, &self.known())?;
         if let Some(binding) = self.binding {
             let answer = match to_network::classify(frame) {
                 to_network::Class::Plain => None,
@@ -131,6 +142,7 @@ impl Model {
                 return Ok(verdict);
             }
         }
+        guard::to_network(frame, None, &self.known())?;
         if too_big(frame, beside, self.constants.mtu) {
             return Err(Reason::TooBig);
         }
@@ -141,6 +153,7 @@ impl Model {
     }
 
     fn from_network(&mut self, beside: Beside, frame: &[u8]) -> Result<Verdict, Reason> {
+        guard::to_guest(frame, true, &self.known())?;
         if let Some(binding) = self.binding {
             to_guest::classify(frame, binding.server.lease)?;
         }
@@ -211,6 +224,10 @@ impl Model {
     fn fix_to_network(&self, frame: &[u8]) -> Result<Vec<u8>, Reason> {
         let mut out = frame.to_vec();
         if !self.guest_may_differ() {
+            return Ok(out);
+        }
+        let source = MacAddr(frame.get(SOURCE..).and_then(|rest| rest.first_chunk().copied()).unwrap_or_default());
+        if self.constants.guard.exceptions.has_mac(source) {
             return Ok(out);
         }
         let network = self.constants.network_mac.0;

@@ -3,6 +3,7 @@
 
 use crate::{
     bindings::{GATEWAY, GUEST, LEASE, OTHER, OTHER_MAC},
+    guard::{OWN6, ROUTER6},
     rng::Rng,
 };
 
@@ -24,6 +25,8 @@ const TYPES: [u16; 14] =
     [0x0800, 0x0806, 0x8035, 0x86dd, 0x8100, 0x88a8, 0x9100, 0x88cc, 0x8808, 0x8863, 0x88b5, 0x0026, 0x05dc, 0x0600];
 const PROTOCOLS: [u8; 20] = [0, 1, 2, 4, 6, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 112, 132, 135, 139, 255];
 const ODD: [u8; 12] = [0, 1, 2, 3, 4, 5, 0x0f, 0x20, 0x40, 0x7f, 0x80, 0xff];
+const ADDRESSES6: [[u8; 16]; 5] =
+    [OWN6, ROUTER6, [0; 16], [0xfd; 16], [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0x08, 0x58, 0x0a, 0xff, 0xfe, 0xf4, 1, 5]];
 /// Options whose octets decide of an answer.
 const OPTIONS: [u8; 14] = [50, 51, 52, 53, 54, 55, 57, 60, 61, 80, 82, 121, 0, 255];
 const ICMP: [u8; 14] = [5, 8, 9, 128, 130, 131, 133, 134, 135, 136, 137, 143, 17, 34];
@@ -101,6 +104,11 @@ fn tag(frame: &mut Vec<u8>, rng: &mut Rng) {
 }
 
 fn address(frame: &mut [u8], rng: &mut Rng) {
+    if rng.one_in(2) && frame.get(12..14) == Some(&[0x86, 0xdd]) {
+        // Source, destination, and the target of neighbour discovery.
+        put(frame, *rng.pick(&[22, 22, 38, 62]), rng.pick(&ADDRESSES6));
+        return;
+    }
     let at = *rng.pick(&[26, 30, 28, 38, 54, 58, 66]);
     put(frame, at, rng.pick(&ADDRESSES));
 }
@@ -155,6 +163,10 @@ fn extension(frame: &mut Vec<u8>, rng: &mut Rng) {
         };
         frame[20] = kind;
         frame.splice(54..54, header);
+    }
+    if !rng.one_in(4) {
+        let length = u16::try_from(frame.len() - 54).unwrap_or(u16::MAX);
+        put(frame, 18, &length.to_be_bytes());
     }
 }
 

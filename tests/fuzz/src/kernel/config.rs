@@ -1,10 +1,14 @@
 //! Configurations of the programs: each constant that leaves code out of them, or in.
 
-use binding_common::dhcp::SERVER_MAC;
-use binding_user::{datapath::Constants, guest_mac::GuestMac, neighbours::ArpTable};
+use binding_common::{
+    dhcp::SERVER_MAC,
+    guard::{Rule, Rules},
+};
+use binding_user::{datapath::Constants, guard::GuardConstants, guest_mac::GuestMac, neighbours::ArpTable};
 
 use crate::{
     bindings::{self, Binding, GATEWAY, GUEST, OTHER, OTHER_MAC},
+    guard,
     model::Model,
 };
 
@@ -33,6 +37,7 @@ impl Config {
             guest_mac: GuestMac::Nic,
             dhcp: binding.map(|binding| binding.server),
             arp: binding.map(|binding| ArpTable::of(&binding.lease)).unwrap_or_default(),
+            guard: GuardConstants::OFF,
         };
         change(&mut constants);
         Self { name, constants, binding }
@@ -81,6 +86,23 @@ pub fn all() -> Vec<Config> {
         Config::new("wire, guest's own MAC, not from peer", None, |constants| {
             constants.guest_mac = GuestMac::Fixed(OTHER_MAC);
             constants.from_peer = false;
+        }),
+        Config::new("guard", Some(0), |constants| constants.guard = guard::strict()),
+        Config::new("relaxed guard", Some(2), |constants| constants.guard = guard::relaxed()),
+        Config::new("guard, guest's own MAC", Some(1), |constants| {
+            constants.guard = guard::strict();
+            constants.guest_mac = GuestMac::Fixed(OTHER_MAC);
+        }),
+        Config::new("relaxed guard, learnt MAC", Some(0), |constants| {
+            constants.guard = guard::relaxed();
+            constants.guest_mac = GuestMac::Learn;
+        }),
+        Config::new("guard of a wire", None, |constants| {
+            constants.guard = guard::relaxed();
+            constants.guard.rules = Rule::ALL
+                .iter()
+                .filter(|rule| !rule.needs_addresses())
+                .fold(Rules::NONE, |rules, rule| rules.with(*rule));
         }),
     ]
 }

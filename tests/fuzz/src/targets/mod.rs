@@ -4,6 +4,7 @@ mod arp;
 mod classify;
 mod dhcp;
 mod fixup;
+mod guard;
 mod journal;
 mod lease_file;
 mod netlink;
@@ -22,11 +23,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 10] = [
     Target { name: "arp", run: arp::run },
     Target { name: "classify", run: classify::run },
     Target { name: "dhcp", run: dhcp::run },
     Target { name: "fixup", run: fixup::run },
+    Target { name: "guard", run: guard::run },
     Target { name: "journal", run: journal::run },
     Target { name: "lease-file", run: lease_file::run },
     Target { name: "netlink", run: netlink::run },
