@@ -15,9 +15,6 @@ use clap::Args;
 
 use crate::{build, step};
 
-/// The targets of libFuzzer, by the names of their folders.
-const PURE: [&str; 10] =
-    ["arp", "classify", "dhcp", "fixup", "guard", "journal", "lease-file", "netlink", "options", "resolv"];
 /// The parts that need the kernel.
 const MACHINE: [&str; 2] = ["kernel", "tap"];
 
@@ -51,11 +48,13 @@ struct Outcome {
 
 /// Runs all parts, and says whether nothing was found.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let wanted = |part: &&str| options.target.as_deref().is_none_or(|target| target == *part);
-    let (pure, machine): (Vec<_>, Vec<_>) =
-        (PURE.into_iter().filter(wanted).collect(), MACHINE.into_iter().filter(wanted).collect());
+    let wanted = |part: &String| options.target.as_ref().is_none_or(|target| target == part);
+    let targets = targets()?;
+    let pure: Vec<_> = targets.iter().filter(|part| wanted(part)).collect();
+    let machine: Vec<_> = MACHINE.map(str::to_owned).into_iter().filter(wanted).collect();
     if pure.is_empty() && machine.is_empty() {
-        bail!("there is no target {:?}; there are {}", options.target, [&PURE[..], &MACHINE].concat().join(", "));
+        let asked = options.target.as_deref().unwrap_or_default();
+        bail!("there is no target {asked}; there are {}, {}", targets.join(", "), MACHINE.join(", "));
     }
     let seconds = options.minutes * 60 / u32::try_from(pure.len() + machine.len())?;
     let mut outcomes = Vec::new();
@@ -71,12 +70,22 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if !machine.is_empty() {
         let tapwire = build::tapwire()?.path;
         let program = build_machine()?;
-        for part in machine {
+        for part in &machine {
             outcomes.push(step::timed(&format!("fuzz {part}"), || fuzz_machine(&program, &tapwire, part, seconds))?);
         }
     }
     report(&outcomes);
     Ok(outcomes.iter().all(|outcome| outcome.found.is_empty()))
+}
+
+/// The targets of libFuzzer: each has seeds, a test sees to that.
+fn targets() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for path in files(&seeds(""))? {
+        names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn report(outcomes: &[Outcome]) {

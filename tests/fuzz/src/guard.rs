@@ -157,8 +157,10 @@ fn ipv6(payload: &[u8]) -> Option<&'static str> {
     if !nobody && !is_own(source) {
         return Some("another IPv6 address");
     }
-    // A receiver takes as much as the header says, and throws away what is shorter.
-    let Upper { protocol, octets, later } = upper(header[6], rest.get(..length)?)?;
+    // A receiver takes as much as the header says, and throws away what is shorter. Linux looks at no length of zero before
+    // hop-by-hop options, which may have another (`ip6_rcv_core`).
+    let whole = if length == 0 && header[6] == 0 { rest } else { rest.get(..length)? };
+    let Upper { protocol, octets, later } = upper(header[6], whole)?;
     if later {
         return nobody.then_some("a fragment of nobody");
     }

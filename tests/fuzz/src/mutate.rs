@@ -41,6 +41,20 @@ pub fn frame(frame: &mut Vec<u8>, rng: &mut Rng, others: &[Vec<u8>], longest: us
     frame.truncate(longest);
 }
 
+/// Changes octets of any sort. `others` are some to take parts of.
+pub fn octets(octets: &mut Vec<u8>, rng: &mut Rng, others: &[Vec<u8>]) {
+    for _ in 0..=rng.below(3) {
+        let at = rng.below(octets.len() + 1);
+        match rng.below(5) {
+            0 => octets.truncate(at),
+            1 => octets.insert(at, rng.octet()),
+            2 => splice(octets, rng, others),
+            3 => flip(octets, rng),
+            _ => odd_octet(octets, rng),
+        }
+    }
+}
+
 fn change(frame: &mut Vec<u8>, rng: &mut Rng, others: &[Vec<u8>]) {
     match rng.below(20) {
         0 | 1 => flip(frame, rng),

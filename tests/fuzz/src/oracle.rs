@@ -111,12 +111,10 @@ pub struct Arp {
     pub target: ([u8; 6], [u8; 4]),
 }
 
-/// Reads an ARP packet behind its EtherType.
+/// Reads an ARP packet behind its EtherType. Linux takes IEEE 802 for Ethernet in it (`arp_process`).
 pub fn arp(rest: &[u8]) -> Option<Arp> {
     let (head, rest) = rest.split_first_chunk::<6>()?;
-    if *head != [0, 1, 8, 0, 6, 4] {
-        return None;
-    }
+    let [0, 1 | 6, 8, 0, 6, 4] = *head else { return None };
     let (operation, rest) = word(rest)?;
     let (sender_mac, rest) = rest.split_first_chunk::<6>()?;
     let (sender, rest) = rest.split_first_chunk::<4>()?;

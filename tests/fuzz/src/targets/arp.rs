@@ -14,7 +14,9 @@ pub(super) fn run(frame: &[u8]) {
         return;
     }
     let request = arp::Request::read(frame);
-    let asks = packet.clone().filter(|packet| packet.operation == 1);
+    // Only what is of Ethernet in every word is answered.
+    let ethernet = frame.get(15) == Some(&1);
+    let asks = packet.clone().filter(|packet| ethernet && packet.operation == 1);
     assert_eq!(request.is_some(), asks.is_some());
     if let (Some(request), Some(asks)) = (request, asks) {
         assert_eq!((request.sender_mac.0, request.sender), asks.sender);

@@ -20,20 +20,42 @@ pub struct Target {
     pub name: &'static str,
     /// What it gives the bytes to. It panics when it has found something.
     pub run: fn(&[u8]),
+    /// Octets that stand before a frame; `None` where the bytes are no frame.
+    before_frame: Option<usize>,
+}
+
+impl Target {
+    const fn of_text(name: &'static str, run: fn(&[u8])) -> Self {
+        Self { name, run, before_frame: None }
+    }
+
+    const fn behind(before_frame: usize, name: &'static str, run: fn(&[u8])) -> Self {
+        Self { name, run, before_frame: Some(before_frame) }
+    }
+
+    /// Whether its bytes are a frame, behind a few that choose.
+    pub fn of_frames(&self) -> bool {
+        self.before_frame.is_some()
+    }
+
+    /// Its bytes for a frame.
+    pub fn with_frame(&self, choice: [u8; 8], frame: &[u8]) -> Vec<u8> {
+        [&choice[..self.before_frame.unwrap_or(0)], frame].concat()
+    }
 }
 
 /// All targets.
 pub const ALL: [Target; 10] = [
-    Target { name: "arp", run: arp::run },
-    Target { name: "classify", run: classify::run },
-    Target { name: "dhcp", run: dhcp::run },
-    Target { name: "fixup", run: fixup::run },
-    Target { name: "guard", run: guard::run },
-    Target { name: "journal", run: journal::run },
-    Target { name: "lease-file", run: lease_file::run },
-    Target { name: "netlink", run: netlink::run },
-    Target { name: "options", run: options::run },
-    Target { name: "resolv", run: resolv::run },
+    Target::behind(0, "arp", arp::run),
+    Target::behind(4, "classify", classify::run),
+    Target::behind(1, "dhcp", dhcp::run),
+    Target::behind(1, "fixup", fixup::run),
+    Target::behind(3, "guard", guard::run),
+    Target::of_text("journal", journal::run),
+    Target::of_text("lease-file", lease_file::run),
+    Target::of_text("netlink", netlink::run),
+    Target::of_text("options", options::run),
+    Target::of_text("resolv", resolv::run),
 ];
 
 /// The target of a name.
