@@ -177,14 +177,11 @@ impl DhcpOptions {
         let mut options = Self::default();
         let mut fields = 0;
         options.read(message, 240, end, &mut fields);
-        // What a field says of fields counts, unless it was read already.
-        if fields & 1 != 0 {
-            fields &= !1;
-            options.read(message, 108, 108 + 128, &mut fields);
-        }
-        if fields & 2 != 0 {
-            fields &= !2;
-            options.read(message, 44, 44 + 64, &mut fields);
+        // What a field says of fields counts, but none is read twice.
+        let mut left = vec![(1, 108, 128), (2, 44, 64)];
+        while let Some(place) = left.iter().position(|(bit, ..)| fields & bit != 0) {
+            let (_, at, len) = left.remove(place);
+            options.read(message, at, at + len, &mut fields);
         }
         options
     }
