@@ -3,7 +3,11 @@
 //! A [`targets`] entry is a function of bytes that panics when a promise is broken. libFuzzer calls it
 //! (`src/bin/fuzz-pure.rs`), and so do plain tests with the seeds and with every case that was ever found ([`corpus`]).
 //! Each target judges the code under test by another piece of code that is slow and plain ([`oracle`]), not by itself.
-#![expect(clippy::unwrap_used, reason = "a target tells of a finding by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a target tells of a finding by panicking, and so does what it stands on"
+)]
 
 pub mod bindings;
 pub mod corpus;

@@ -88,8 +88,8 @@ impl Model {
     /// Gives a frame to a program.
     pub fn run(&mut self, program: Program, beside: Beside, frame: &[u8]) -> Verdict {
         let result = match program {
-            Program::TapIn => self.from_guest(beside, frame),
-            Program::NicIn => self.from_network(beside, frame),
+            Program::TapIn => self.guest_sends(beside, frame),
+            Program::NicIn => self.network_sends(beside, frame),
             Program::NicOut if beside.from_tap => return Verdict::Pass,
             Program::NicOut => Err(Reason::PodStack),
         };
@@ -125,7 +125,7 @@ impl Model {
         }
     }
 
-    fn from_guest(&mut self, beside: Beside, frame: &[u8]) -> Result<Verdict, Reason> {
+    fn guest_sends(&mut self, beside: Beside, frame: &[u8]) -> Result<Verdict, Reason> {
         let source = MacAddr(frame.get(SOURCE..).and_then(|rest| rest.first_chunk().copied()).unwrap_or_default());
         if self.constants.guest_mac == GuestMac::Learn && self.learned == MacAddr::ZERO && !source.is_group() {
             self.learned = source;
@@ -152,7 +152,7 @@ impl Model {
         Ok(Verdict::Redirect(out))
     }
 
-    fn from_network(&mut self, beside: Beside, frame: &[u8]) -> Result<Verdict, Reason> {
+    fn network_sends(&mut self, beside: Beside, frame: &[u8]) -> Result<Verdict, Reason> {
         guard::to_guest(frame, true, &self.known())?;
         if let Some(binding) = self.binding {
             to_guest::classify(frame, binding.server.lease)?;

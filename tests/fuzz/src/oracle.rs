@@ -30,7 +30,7 @@ pub fn frame(octets: &[u8]) -> Option<Frame<'_>> {
             return Some(Frame { to: *to, from: *from, tags, kind, rest: behind });
         }
         match word(behind) {
-            Some((tci, inner)) if tci & 0xfff == 0 && inner.len() >= 2 => rest = inner,
+            Some((tci, inner)) if tci % 0x1000 == 0 && inner.len() >= 2 => rest = inner,
             _ => return Some(Frame { to: *to, from: *from, tags, kind, rest: behind }),
         }
         tags += 1;

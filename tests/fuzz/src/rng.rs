@@ -15,7 +15,7 @@ impl Rng {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -24,7 +24,7 @@ impl Rng {
 
     /// A number below `end`, or zero if that is zero.
     pub fn below(&mut self, end: usize) -> usize {
-        let number = usize::try_from(self.next() >> 33).unwrap_or(0);
+        let number = usize::try_from(self.number() >> 33).unwrap_or(0);
         number.checked_rem(end).unwrap_or(0)
     }
 
@@ -35,7 +35,7 @@ impl Rng {
 
     /// An octet.
     pub fn octet(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
+        self.number().to_be_bytes()[0]
     }
 
     /// One of several.

@@ -19,7 +19,7 @@ use crate::{
 const STEPS: usize = 48;
 /// Octets of the longest frame. A test run has one page for a frame and what the kernel keeps beside it.
 const LONGEST: usize = 2048;
-/// Frames that are kept because they were answered or dropped in an unusual way are many enough at this.
+/// Octets of a segment: mostly none, else as many as fit, one more, and the mark of SCTP.
 const SEGMENTS: [u16; 8] = [0, 0, 0, 0, 1, 1448, 1473, 0xffff];
 
 /// What a hunt did.
@@ -90,18 +90,14 @@ impl Hunt {
 
     fn try_case(&mut self, case: &Case) -> Result<(), Box<Finding>> {
         let loaded = &mut self.loaded[usize::from(case.config)];
-        match loaded.run(case) {
-            Ok(taken) => {
-                self.tally.executions += u64::try_from(taken).unwrap();
-                self.tally.refused += u64::try_from(case.steps.len() - taken).unwrap();
-                Ok(())
-            }
-            Err(_) => {
-                let case = shrink(loaded, case.clone());
-                let difference = loaded.run(&case).err().unwrap_or_else(|| "it does not show every time".to_owned());
-                Err(Box::new(Finding { case, config: loaded.name(), difference }))
-            }
+        if let Ok(taken) = loaded.run(case) {
+            self.tally.executions += u64::try_from(taken).unwrap();
+            self.tally.refused += u64::try_from(case.steps.len() - taken).unwrap();
+            return Ok(());
         }
+        let case = shrink(loaded, case.clone());
+        let difference = loaded.run(&case).err().unwrap_or_else(|| "it does not show every time".to_owned());
+        Err(Box::new(Finding { case, config: loaded.name(), difference }))
     }
 
     fn invent(&mut self) -> Case {
@@ -137,39 +133,41 @@ fn step(program: Program, beside: Beside, frame: Vec<u8>) -> Step {
 fn shrink(loaded: &mut Loaded, mut case: Case) -> Case {
     let mut differs = |case: &Case| loaded.run(case).is_err();
     for place in (0..case.steps.len()).rev() {
-        if case.steps.len() > 1 {
-            let mut smaller = case.clone();
-            smaller.steps.remove(place);
-            if differs(&smaller) {
-                case = smaller;
-            }
+        let mut smaller = case.clone();
+        smaller.steps.remove(place);
+        if !smaller.steps.is_empty() && differs(&smaller) {
+            case = smaller;
         }
     }
     for place in 0..case.steps.len() {
         let mut part = case.steps[place].frame.len() / 2;
         while part > 0 {
-            let mut at = 0;
-            while at < case.steps[place].frame.len() {
-                let frame = &case.steps[place].frame;
-                let end = (at + part).min(frame.len());
-                let cut = [&frame[..at], &frame[end..]].concat();
-                let mut zero = frame.clone();
-                zero[at..end].fill(0);
-                let shorter = cut.len() >= 14;
-                let candidates = [Some(cut).filter(|_| shorter), Some(zero).filter(|zero| zero != frame)];
-                let found =
-                    candidates.into_iter().flatten().map(|frame| with_frame(&case, place, frame)).find(&mut differs);
-                match found {
-                    Some(smaller) if smaller.steps[place].frame.len() < case.steps[place].frame.len() => case = smaller,
-                    Some(smaller) => {
-                        case = smaller;
-                        at += part;
-                    }
-                    None => at += part,
-                }
-            }
+            case = without_parts(case, place, part, &mut differs);
             part /= 2;
         }
+    }
+    case
+}
+
+/// Takes away each part of a frame that is not needed, or makes it zeros.
+fn without_parts(mut case: Case, place: usize, part: usize, differs: &mut impl FnMut(&Case) -> bool) -> Case {
+    let mut at = 0;
+    while at < case.steps[place].frame.len() {
+        let frame = &case.steps[place].frame;
+        let end = (at + part).min(frame.len());
+        let cut = with_frame(&case, place, [&frame[..at], &frame[end..]].concat());
+        let mut zeros = frame.clone();
+        zeros[at..end].fill(0);
+        let zeros = with_frame(&case, place, zeros);
+        // A frame is no shorter than Ethernet's header; and what is cut away makes the next part lie here.
+        if cut.steps[place].frame.len() >= 14 && differs(&cut) {
+            case = cut;
+            continue;
+        }
+        if zeros != case && differs(&zeros) {
+            case = zeros;
+        }
+        at += part;
     }
     case
 }

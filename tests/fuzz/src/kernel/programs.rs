@@ -23,7 +23,7 @@ const CONTEXT: usize = 192;
 /// Octets of the longest frame that a program may leave.
 const ROOM: usize = 8192;
 
-/// `TC_ACT_…` of linux/pkt_cls.h, as a test run gives them back.
+/// `TC_ACT_…` of `linux/pkt_cls.h`, as a test run gives them back.
 const UNSPEC: u32 = u32::MAX;
 const SHOT: u32 = 2;
 const REDIRECT: u32 = 7;

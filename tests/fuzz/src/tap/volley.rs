@@ -57,7 +57,7 @@ fn large(rng: &mut Rng) -> Vec<u8> {
     let tcp = [&[0x9c, 0x40, 0, 9, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0][..], &payload].concat();
     let udp = [&[0x9c, 0x40, 0, 9, 0, 0, 0, 0][..], &payload].concat();
     let (protocol, datagram) = if rng.one_in(2) { (6, tcp) } else { (17, udp) };
-    let six = |last| [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+    let six = |last| [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
     let mut frame = if rng.one_in(2) {
         let packet = frames::ipv4_packet(protocol, LEASE, OTHER, &[], &datagram);
         frames::ethernet([0x0a, 0x58, 0x0a, 0xf4, 1, 1], GUEST.0, 0x0800, &packet)

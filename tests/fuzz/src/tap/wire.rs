@@ -37,9 +37,19 @@ impl Layout {
         Self { name: "peer", options: &["--to-network", "peer"], queues: 1, cuts: false },
         Self { name: "redirect", options: &["--to-network", "redirect"], queues: 1, cuts: true },
         Self { name: "queues", options: &["--to-network", "redirect", "--queues", "2"], queues: 2, cuts: true },
+        // The frames are of the MAC that the pod had, so a guard would let none of them through.
         Self {
             name: "fix-up",
-            options: &["--to-network", "redirect", "--hook", "clsact", "--guest-mac", "02:00:00:00:00:aa"],
+            options: &[
+                "--to-network",
+                "redirect",
+                "--hook",
+                "clsact",
+                "--guest-mac",
+                "02:00:00:00:00:aa",
+                "--guard",
+                "off",
+            ],
             queues: 1,
             cuts: true,
         },
