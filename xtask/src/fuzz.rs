@@ -57,22 +57,18 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         bail!("there is no target {asked}; there are {}, {}", targets.join(", "), MACHINE.join(", "));
     }
     let seconds = options.minutes * 60 / u32::try_from(pure.len() + machine.len())?;
+    // Everything is built before the time begins to run.
+    let libfuzzer = if pure.is_empty() { None } else { Some(build_pure()?) };
+    let on_machine = if machine.is_empty() { None } else { Some((build_machine()?, build::tapwire()?.path)) };
     let mut outcomes = Vec::new();
-    if !pure.is_empty() {
-        let program = build_pure()?;
-        for part in pure {
-            outcomes.push(step::timed(&format!("fuzz {part}"), || fuzz_pure(&program, part, seconds))?);
-            if options.keep_seeds {
-                merge(&program, part)?;
-            }
+    for (part, program) in pure.into_iter().zip(libfuzzer.iter().cycle()) {
+        outcomes.push(step::timed(&format!("fuzz {part}"), || fuzz_pure(program, part, seconds))?);
+        if options.keep_seeds {
+            merge(program, part)?;
         }
     }
-    if !machine.is_empty() {
-        let tapwire = build::tapwire()?.path;
-        let program = build_machine()?;
-        for part in &machine {
-            outcomes.push(step::timed(&format!("fuzz {part}"), || fuzz_machine(&program, &tapwire, part, seconds))?);
-        }
+    for (part, (program, tapwire)) in machine.iter().zip(on_machine.iter().cycle()) {
+        outcomes.push(step::timed(&format!("fuzz {part}"), || fuzz_machine(program, tapwire, part, seconds))?);
     }
     report(&outcomes);
     Ok(outcomes.iter().all(|outcome| outcome.found.is_empty()))
