@@ -5,7 +5,8 @@
 //! nothing is needed here that a build does not need, but for a C++ compiler.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
     process::{self, Command},
 };
@@ -153,18 +154,26 @@ fn fuzz_pure(program: &Path, part: &str, seconds: u32) -> Result<Outcome> {
     command.args([&format!("-max_total_time={seconds}"), "-print_final_stats=1", "-timeout=10", "-max_len=2048"]);
     command.arg(format!("-artifact_prefix={}/", found.display()));
     command.args([corpus, seeds(part)]);
+    let path = target().join(format!("{part}.log"));
+    let mut log = BufWriter::new(File::create(&path).with_context(|| format!("make {}", path.display()))?);
     let mut executions = 0;
     let ended_well = step::stream(&mut command, |line| {
         if let Some(number) = line.strip_prefix("stat::number_of_executed_units:") {
             executions = number.trim().parse().unwrap_or(0);
         }
-        // What it says all the time is how far it is; what it says once is worth a line.
-        if !line.starts_with('#') && !line.starts_with("INFO:") {
+        // A log that cannot be written is no reason to lose a finding.
+        let _ = writeln!(log, "{line}");
+        // The promise that was broken, and what else the assertion says.
+        if line.contains("panicked at")
+            || line.starts_with("assertion")
+            || line.starts_with("  left:")
+            || line.starts_with(" right:")
+        {
             println!("    {line}");
         }
     })?;
     let new: Vec<_> = files(&found)?.into_iter().filter(|path| !before.contains(path)).collect();
-    ensure!(ended_well || !new.is_empty(), "libFuzzer ended with an error, see above");
+    ensure!(ended_well || !new.is_empty(), "libFuzzer ended with an error, see {}", path.display());
     Ok(Outcome { part: part.to_owned(), executions, found: new })
 }
 

@@ -33,9 +33,9 @@ impl Target {
         Self { name, run, before_frame: Some(before_frame) }
     }
 
-    /// Whether its bytes are a frame, behind a few that choose.
-    pub fn of_frames(&self) -> bool {
-        self.before_frame.is_some()
+    /// How many octets, which choose something, stand before a frame; `None` where its bytes are no frame.
+    pub fn before_frame(&self) -> Option<usize> {
+        self.before_frame
     }
 
     /// Its bytes for a frame.
