@@ -144,6 +144,9 @@ fn compile(what: &str, command: &mut Command) -> Result<()> {
     })
 }
 
+/// Lines of a panic: its place, and an assertion with both its sides.
+const ASSERTION: u32 = 4;
+
 fn fuzz_pure(program: &Path, part: &str, seconds: u32) -> Result<Outcome> {
     let (corpus, found) = (corpus(part), found(part));
     for folder in [&corpus, &found] {
@@ -156,19 +159,19 @@ fn fuzz_pure(program: &Path, part: &str, seconds: u32) -> Result<Outcome> {
     command.args([corpus, seeds(part)]);
     let path = target().join(format!("{part}.log"));
     let mut log = BufWriter::new(File::create(&path).with_context(|| format!("make {}", path.display()))?);
-    let mut executions = 0;
+    let (mut executions, mut to_show) = (0, 0);
     let ended_well = step::stream(&mut command, |line| {
         if let Some(number) = line.strip_prefix("stat::number_of_executed_units:") {
             executions = number.trim().parse().unwrap_or(0);
         }
         // A log that cannot be written is no reason to lose a finding.
         let _ = writeln!(log, "{line}");
-        // The promise that was broken, and what else the assertion says.
-        if line.contains("panicked at")
-            || line.starts_with("assertion")
-            || line.starts_with("  left:")
-            || line.starts_with(" right:")
-        {
+        // Where the promise stands that was broken, and what the assertion says of it.
+        if line.contains("panicked at") {
+            to_show = ASSERTION;
+        }
+        if to_show > 0 {
+            to_show -= 1;
             println!("    {line}");
         }
     })?;
