@@ -136,6 +136,9 @@ fn assert_decodes(binding: &Binding, request: &Request, reply: Reply, message: &
     assert_eq!(decoded.xid().to_be_bytes(), request.xid);
     let gives = matches!(reply, Reply::Offer | Reply::Ack | Reply::RapidCommit);
     assert_eq!(decoded.yiaddr().octets(), if gives { binding.server.lease } else { [0; 4] });
+    // RFC 2131, table 3: only an ACK has it, and one in place of an OFFER has none to repeat.
+    let ciaddr = if matches!(reply, Reply::Ack | Reply::Inform) { request.ciaddr } else { [0; 4] };
+    assert_eq!(decoded.ciaddr().octets(), ciaddr);
     let server = decoded.opts().get(v4::OptionCode::ServerIdentifier);
     assert_eq!(server, Some(&v4::DhcpOption::ServerIdentifier(binding.lease.server_id)));
     assert_eq!(decoded.opts().get(v4::OptionCode::AddressLeaseTime).is_some(), gives);
