@@ -42,6 +42,9 @@ const TARGET: usize = 38;
 
 /// The fixed part of a packet for IPv4 over Ethernet (RFC 826): hardware and protocol type, their address lengths.
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
+/// Hardware types of a frame of Ethernet: its own, and that of IEEE 802, which Linux takes for the same (`arp_process`).
+const ETHERNET: u8 = 1;
+const IEEE_802: u8 = 6;
 const REQUEST: [u8; 2] = [0, 1];
 const REPLY: [u8; 2] = [0, 2];
 
@@ -103,7 +106,8 @@ impl Request {
 /// Whether an ARP packet says that its sender has this address, be it a request or a reply.
 #[inline(always)]
 pub fn claims(packet: &(impl Packet + ?Sized), address: [u8; 4]) -> bool {
-    is_ipv4(packet) == Some(true) && packet.header(SENDER) == Some(address)
+    let of_ethernet = matches!(packet.header::<6>(14), Some([0, ETHERNET | IEEE_802, 8, 0, 6, 4]));
+    of_ethernet && packet.header(SENDER) == Some(address)
 }
 
 #[inline(always)]
@@ -170,6 +174,9 @@ mod tests {
         for operation in [REQUEST, REPLY] {
             assert!(claims(&packet(operation, LEASE, SERVER)[..], LEASE));
             assert!(!claims(&packet(operation, SERVER, LEASE)[..], LEASE));
+            let mut of_ieee_802 = packet(operation, LEASE, SERVER);
+            of_ieee_802[15] = 6;
+            assert!(claims(&of_ieee_802[..], LEASE));
         }
         assert!(!claims(&packet(REPLY, LEASE, SERVER)[..20], LEASE));
     }

@@ -172,7 +172,7 @@ pub fn too_big(packet: &(impl Packet + ?Sized), len: u32, gso_size: u32, mtu: u3
         return false;
     }
     let tagged = ether_type(packet).is_some_and(|kind| ETH_P_VLAN.contains(&kind));
-    !tagged || payload - 4 > mtu
+    !tagged || payload.saturating_sub(4) > mtu
 }
 
 #[cfg(test)]

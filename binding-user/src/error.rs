@@ -20,13 +20,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// `what` names the operation and its object, `why` is the cause.
     pub fn new(what: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self { what: what.into(), why: one_line(&why.to_string()), hint: None }
+        Self { what: one_line(&what.into()), why: one_line(&why.to_string()), hint: None }
     }
 
     /// The same failure with a remedy.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(one_line(&hint.into())), ..self }
     }
 
     /// The remedy, if there is one.
@@ -77,7 +77,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Causes come from kernels and crates and may span lines; the operator's line may not.
+/// Causes come from kernels and crates and may span lines; the operator's line may not. They quote what they were given:
+/// its control characters are shown, and not sent to the operator's terminal.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if !line.contains(char::is_control) {
+        return line;
+    }
+    line.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }

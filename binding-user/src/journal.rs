@@ -248,7 +248,8 @@ impl Store {
     }
 }
 
-fn parse(path: &Path, text: &[u8]) -> Result<Journal> {
+/// Reads the text of a record; `path` is for the errors.
+pub fn parse(path: &Path, text: &[u8]) -> Result<Journal> {
     /// Read first: the rest of another version may look like anything.
     #[derive(Deserialize)]
     struct Version {

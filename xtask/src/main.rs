@@ -5,6 +5,7 @@
 
 mod build;
 mod demo;
+mod fuzz;
 mod setup;
 mod step;
 mod test;
@@ -32,6 +33,8 @@ enum Verb {
     /// Run every lint and every test, set-up included
     #[command(visible_alias = "ci")]
     Test(test::Options),
+    /// Give everything that takes bytes from outside bytes that nobody sends by chance, set-up included
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,10 @@ fn run(verb: &Verb) -> anyhow::Result<bool> {
         Verb::Test(options) => {
             setup::run(&setup::Options::default())?;
             return Ok(test::run(options));
+        }
+        Verb::Fuzz(options) => {
+            setup::run(&setup::Options::default())?;
+            return fuzz::run(options);
         }
     }
     Ok(true)

@@ -34,6 +34,9 @@ struct Field {
     len: usize,
 }
 
+/// By how many bits a field's mark that it was read stands above its own.
+const READ: u32 = 8;
+
 const FILE: Field = Field { bit: 1, at: 108, len: 128 };
 const SNAME: Field = Field { bit: 2, at: 44, len: 64 };
 
@@ -49,7 +52,8 @@ pub struct Cursor {
     parameters: InMemory<usize>,
     /// Where option 61 is.
     client_id: InMemory<usize>,
-    /// The fields that are still to be read, as bits.
+    /// The fields that option 52 names, as bits; and above [`READ`] those that were read. A field that names itself again
+    /// would be read until the bound on options ends it.
     overload: InMemory<u32>,
     reserved: u32,
 }
@@ -141,11 +145,12 @@ impl Cursor {
     #[inline(always)]
     fn enter_field(&mut self) -> bool {
         let overload = self.overload.get();
-        let field = if overload & FILE.bit != 0 { FILE } else { SNAME };
-        if overload & field.bit == 0 {
+        let left = overload & !(overload >> READ);
+        let field = if left & FILE.bit != 0 { FILE } else { SNAME };
+        if left & field.bit == 0 {
             return false;
         }
-        self.overload.set(overload & !field.bit);
+        self.overload.set(overload | field.bit << READ);
         let start = self.message.get() + field.at;
         self.at.set(start);
         self.end.set(start + field.len);
@@ -273,7 +278,8 @@ impl Request {
             }
             (option::OVERLOAD, 1) => {
                 let [fields] = packet.load(value).unwrap_or_default();
-                self.cursor.overload.set(u32::from(fields));
+                let read = self.cursor.overload.get() >> READ << READ;
+                self.cursor.overload.set(read | u32::from(fields));
             }
             (option::RAPID_COMMIT, 0) => self.rapid_commit = true,
             (option::PARAMETERS, _) => self.cursor.parameters.set(at),

@@ -72,7 +72,8 @@ pub fn read(path: &Path) -> Result<LeaseOptions> {
     parse(path, &text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<LeaseOptions> {
+/// Reads the text of a lease file; `path` is for the errors.
+pub fn parse(path: &Path, text: &str) -> Result<LeaseOptions> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         in_line(path, text.as_bytes(), at, error.message()).with_hint("write it as TOML: key = value, a line each")

@@ -9,7 +9,7 @@
 use binding_common::MacAddr;
 use serde::{Deserialize, Serialize};
 
-mod normal;
+pub mod normal;
 mod restore;
 #[cfg(test)]
 mod tests;

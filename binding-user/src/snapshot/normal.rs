@@ -60,7 +60,7 @@ fn address_with_flags(message: &RawMessage, mask: u32, lifetimes: impl Fn(&[u8])
 }
 
 /// The address as it may be added, with the lifetimes that it had.
-pub(super) fn address_to_send(message: &RawMessage) -> RawMessage {
+pub fn address_to_send(message: &RawMessage) -> RawMessage {
     let is_deprecated = rtm::address_flags(message) & IFA_F_DEPRECATED != 0;
     address_with_flags(message, ADDRESS_FLAGS, |value| {
         let mut value = value.to_vec();
@@ -74,7 +74,7 @@ pub(super) fn address_to_send(message: &RawMessage) -> RawMessage {
 
 /// The address for comparing: of its lifetimes (`struct ifa_cacheinfo`: preferred, valid, two time stamps) it matters
 /// whether there are any, not how much is left.
-pub(super) fn address_to_compare(message: &RawMessage) -> RawMessage {
+pub fn address_to_compare(message: &RawMessage) -> RawMessage {
     // In IPv6 the same bit marks the kernel's temporary addresses, which come back as ordinary ones.
     let secondary = if message.header::<1>() == [rtm::AF_INET] { IFA_F_SECONDARY } else { 0 };
     let mask = ADDRESS_FLAGS | IFA_F_PERMANENT | IFA_F_DEPRECATED | secondary;
@@ -99,7 +99,7 @@ fn route(message: &RawMessage) -> RawMessage {
 }
 
 /// The route as it may be added or deleted.
-pub(super) fn route_to_send(message: &RawMessage) -> RawMessage {
+pub fn route_to_send(message: &RawMessage) -> RawMessage {
     let made = route(message);
     // How long it lives is in the third field of struct rta_cacheinfo; it is set by another attribute, in seconds.
     let cache = message.attribute(rtm::ROUTE_HEADER, rtm::RTA_CACHEINFO);
@@ -113,7 +113,7 @@ pub(super) fn route_to_send(message: &RawMessage) -> RawMessage {
 }
 
 /// The route for comparing.
-pub(super) fn route_to_compare(message: &RawMessage) -> RawMessage {
+pub fn route_to_compare(message: &RawMessage) -> RawMessage {
     route(message)
 }
 
@@ -133,7 +133,7 @@ fn nexthops(value: &[u8]) -> Vec<u8> {
 }
 
 /// The neighbour as it may be added or deleted, and for comparing.
-pub(super) fn neighbour(message: &RawMessage) -> RawMessage {
+pub fn neighbour(message: &RawMessage) -> RawMessage {
     rebuild(message, rtm::NEIGHBOUR_HEADER, |kind, _| match kind {
         rtm::NDA_CACHEINFO | rtm::NDA_PROBES => Fate::Drop,
         _ => Fate::Keep,
@@ -142,26 +142,26 @@ pub(super) fn neighbour(message: &RawMessage) -> RawMessage {
 
 /// Whether the route has a gateway, in itself or in one of its paths: such routes come after those that lead to the
 /// gateways.
-pub(super) fn has_gateway(message: &RawMessage) -> bool {
+pub fn has_gateway(message: &RawMessage) -> bool {
     message
         .attributes(rtm::ROUTE_HEADER)
         .any(|(kind, _)| matches!(kind, rtm::RTA_GATEWAY | rtm::RTA_VIA | rtm::RTA_MULTIPATH))
 }
 
 /// Whether the route is made of a nexthop object (`ip nexthop`).
-pub(super) fn nexthop_object(message: &RawMessage) -> Option<u32> {
+pub fn nexthop_object(message: &RawMessage) -> Option<u32> {
     message.attribute(rtm::ROUTE_HEADER, rtm::RTA_NH_ID).and_then(u32_of)
 }
 
 /// Whether the route says by which link it leaves. One of a nexthop object need not
 /// (`net.ipv4.nexthop_compat_mode=0`).
-pub(super) fn names_a_link(message: &RawMessage) -> bool {
+pub fn names_a_link(message: &RawMessage) -> bool {
     Attributes::new(message.payload.get(rtm::ROUTE_HEADER..).unwrap_or_default())
         .any(|(kind, _)| matches!(kind, rtm::RTA_OIF | rtm::RTA_MULTIPATH))
 }
 
 /// What is in `found` and not in `wanted`, by their comparable forms. Both may hold a thing twice.
-pub(super) fn surplus<'a>(
+pub fn surplus<'a>(
     found: &'a [RawMessage],
     wanted: &[RawMessage],
     comparable: fn(&RawMessage) -> RawMessage,

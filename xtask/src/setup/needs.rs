@@ -128,7 +128,7 @@ impl Found {
 /// Everything, in the order in which it builds on one another.
 pub(super) const NEEDS: &[Need] = &[
     tool("cc", "links Rust programs", &["gcc", "libc6-dev"]),
-    tool("c++", "links bpf-linker with LLVM", &["g++"]),
+    tool("c++", "links bpf-linker with LLVM, and builds libFuzzer", &["g++"]),
     need(
         "rustc for BPF",
         "compiles the eBPF programs; a nightly with rust-src does as well",
