@@ -1,0 +1,206 @@
+//! Every configuration that attach can give the programs: each constant with each of the values that lead the verifier
+//! another way.
+//!
+//! All of them together are too many for an emulated CPU. [`covering`] has each pair of values of any two constants at
+//! least once, and the two ends, everything off and everything on; [`all`] is the whole product.
+
+use binding_common::{
+    MacAddr,
+    dhcp::{SERVER_MAC, Server},
+};
+use binding_user::{
+    datapath::Constants,
+    dhcp::Replies,
+    guest_mac::GuestMac,
+    lease::{Lease, LeaseRoute},
+    neighbours::ArpTable,
+};
+
+const NETWORK_MAC: MacAddr = MacAddr([0x0a, 0x58, 0x0a, 0xf4, 1, 5]);
+const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x77]);
+const ADDRESS: [u8; 4] = [10, 244, 1, 5];
+const GATEWAY: [u8; 4] = [10, 244, 1, 1];
+
+/// What the programs are loaded with.
+pub(crate) struct Configuration {
+    /// The words of its values, by commas.
+    pub(crate) name: String,
+    pub(crate) constants: Constants,
+    pub(crate) replies: Option<Replies>,
+}
+
+/// What the guest is answered.
+#[derive(Clone, Copy, PartialEq)]
+enum Answers {
+    /// A pure wire: without a lease there is no ARP table either.
+    Nothing,
+    Dhcp,
+    DhcpAndTable,
+    DhcpAndAllArp,
+}
+
+/// The values of one configuration, one of each dimension.
+#[derive(Clone, Copy)]
+struct Values {
+    peer: bool,
+    from_peer: bool,
+    /// MTU of the pod NIC and of the tap.
+    mtus: (u32, u32),
+    /// Interface indexes of the two.
+    indexes: (u32, u32),
+    guest_mac: GuestMac,
+    answers: Answers,
+}
+
+const SWITCH: [bool; 2] = [false, true];
+/// The usual one, the least that a lease can be laid out for, jumbo frames behind a smaller tap, the most that a veth has.
+const MTUS: [(u32, u32); 4] = [(1500, 1500), (600, 600), (9000, 1500), (65_535, 65_521)];
+const INDEXES: [(u32, u32); 2] = [(2, 3), (i32::MAX as u32 - 1, i32::MAX as u32)];
+const GUEST_MACS: [GuestMac; 3] = [GuestMac::Nic, GuestMac::Learn, GuestMac::Fixed(OTHER_MAC)];
+const ANSWERS: [Answers; 4] = [Answers::Nothing, Answers::Dhcp, Answers::DhcpAndTable, Answers::DhcpAndAllArp];
+
+/// Where a configuration stands in each dimension.
+type Place = Vec<usize>;
+
+/// How many values each dimension has, in the order of [`Values::at`].
+const SIZES: [usize; 6] =
+    [SWITCH.len(), SWITCH.len(), MTUS.len(), INDEXES.len(), GUEST_MACS.len(), ANSWERS.len()];
+
+impl Values {
+    fn at(place: &Place) -> Self {
+        Self {
+            peer: SWITCH[place[0]],
+            from_peer: SWITCH[place[1]],
+            mtus: MTUS[place[2]],
+            indexes: INDEXES[place[3]],
+            guest_mac: GUEST_MACS[place[4]],
+            answers: ANSWERS[place[5]],
+        }
+    }
+
+    fn name(&self) -> String {
+        let Self { peer, from_peer, mtus, indexes, guest_mac, answers } = self;
+        let mut words = vec![if *peer { "peer" } else { "redirect" }.to_owned()];
+        words.extend(from_peer.then(|| "from-peer".to_owned()));
+        words.push(format!("mtu {}/{}", mtus.0, mtus.1));
+        words.push(format!("index {}/{}", indexes.0, indexes.1));
+        words.push(match guest_mac {
+            GuestMac::Fixed(_) => "mac fixed".to_owned(),
+            other => format!("mac {other}"),
+        });
+        let answers = match answers {
+            Answers::Nothing => "dhcp off",
+            Answers::Dhcp => "dhcp",
+            Answers::DhcpAndTable => "dhcp, arp table",
+            Answers::DhcpAndAllArp => "dhcp, arp all",
+        };
+        words.push(answers.to_owned());
+        words.join(", ")
+    }
+
+    fn configuration(self) -> Configuration {
+        let Self { peer, from_peer, mtus, indexes, guest_mac, answers } = self;
+        let server = Server { lease: ADDRESS, identifier: GATEWAY, guest: guest_mac.expected(NETWORK_MAC) };
+        let table = ArpTable { entries: vec![(GATEWAY.into(), SERVER_MAC)], others: None };
+        let (dhcp, arp) = match answers {
+            Answers::Nothing => (None, ArpTable::default()),
+            Answers::Dhcp => (Some(server), ArpTable::default()),
+            Answers::DhcpAndTable => (Some(server), table),
+            Answers::DhcpAndAllArp => (Some(server), ArpTable { others: Some(SERVER_MAC), ..table }),
+        };
+        // Written out in full: a constant that is new must be given its dimension here.
+        let constants = Constants {
+            nic: indexes.0,
+            tap: indexes.1,
+            mtu: mtus.0,
+            tap_mtu: mtus.1,
+            peer,
+            from_peer,
+            network_mac: NETWORK_MAC,
+            guest_mac,
+            dhcp,
+            arp,
+        };
+        let replies = dhcp.map(|server| Replies::new(&lease(server.guest, mtus.1.min(mtus.0))).unwrap());
+        Configuration { name: self.name(), constants, replies }
+    }
+}
+
+/// What the replies are laid out from; the verifier sees nothing of it.
+fn lease(mac: MacAddr, mtu: u32) -> Lease {
+    Lease {
+        mac,
+        address: "10.244.1.5/24".parse().unwrap(),
+        gateway: Some(GATEWAY.into()),
+        routes: vec![LeaseRoute { dst: "0.0.0.0/0".parse().unwrap(), via: Some(GATEWAY.into()) }],
+        dns: vec!["10.96.0.10".parse().unwrap()],
+        search: vec!["cluster.local".to_owned()],
+        mtu,
+        hostname: None,
+        neighbours: Vec::new(),
+        server_id: GATEWAY.into(),
+        seconds: 3600,
+        ntp_servers: Vec::new(),
+        tftp_server_name: None,
+        boot_file_name: None,
+        tftp_servers: Vec::new(),
+        private_options: Vec::new(),
+    }
+}
+
+/// The whole product.
+pub(crate) fn all() -> Vec<Configuration> {
+    places().iter().map(|place| Values::at(place).configuration()).collect()
+}
+
+/// Those that have every pair of values, and the two ends.
+pub(crate) fn covering() -> Vec<Configuration> {
+    cover(places()).iter().map(|place| Values::at(place).configuration()).collect()
+}
+
+fn places() -> Vec<Place> {
+    let mut places = vec![Place::new()];
+    for size in SIZES {
+        places = places.iter().flat_map(|place| (0..size).map(|at| [place.as_slice(), &[at]].concat())).collect();
+    }
+    places
+}
+
+/// A pair of values: (dimension, value), twice.
+type Pair = ((usize, usize), (usize, usize));
+
+fn pairs(place: &Place) -> Vec<Pair> {
+    let values: Vec<_> = place.iter().copied().enumerate().collect();
+    let second = |first: usize| values[first + 1..].iter().map(move |other| (first, *other));
+    (0..values.len()).flat_map(second).map(|(first, other)| (values[first], other)).collect()
+}
+
+/// The two ends, and then again and again the one that has the most pairs which none has had so far.
+fn cover(places: Vec<Place>) -> Vec<Place> {
+    let ends = [places.first(), places.last()].map(|end| end.unwrap().clone());
+    let mut missing: std::collections::BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
+    let mut chosen = Vec::new();
+    for end in ends {
+        pairs(&end).iter().for_each(|pair| drop(missing.remove(pair)));
+        chosen.push(end);
+    }
+    while !missing.is_empty() {
+        let gain = |place: &&Place| pairs(place).iter().filter(|pair| missing.contains(pair)).count();
+        let best = places.iter().max_by_key(gain).unwrap().clone();
+        pairs(&best).iter().for_each(|pair| drop(missing.remove(pair)));
+        chosen.push(best);
+    }
+    chosen
+}
+
+#[test]
+fn the_covering_configurations_have_every_pair_of_values_and_both_ends() {
+    let places = places();
+    let wanted: std::collections::BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
+    let chosen = cover(places.clone());
+    let had: std::collections::BTreeSet<Pair> = chosen.iter().flat_map(pairs).collect();
+    assert_eq!(wanted, had);
+    assert!(chosen.contains(places.first().unwrap()) && chosen.contains(places.last().unwrap()));
+    assert!(chosen.len() < places.len() / 4, "{} of {}", chosen.len(), places.len());
+    println!("{} of {} configurations", chosen.len(), places.len());
+}
