@@ -58,7 +58,7 @@ fn is_there(way: Way) -> bool {
     if way.hook != "tcx" || has_tcx() {
         return true;
     }
-    let pod = Pod::new("no-tcx").unwrap();
+    let pod = pod("no-tcx");
     let tapwire = Tapwire::new().unwrap();
     let before = pod.fingerprint().unwrap();
     let refusal = tapwire.refusal(&[&attach_arguments(&pod, BINDING), way.options].concat()).unwrap();
@@ -68,9 +68,21 @@ fn is_there(way: Way) -> bool {
     false
 }
 
-/// The guest is somebody else's on every way: its MAC is learnt from what it sends.
+/// A pod whose NIC has come to rest, so that what it has can be compared: a carrier is told of late, and a slow machine
+/// shows it.
+fn pod(label: &str) -> Pod {
+    let pod = Pod::new(label).unwrap();
+    wait_until("the pod NIC to come to rest", SOON, || {
+        let link = pod.namespace.ip(&["addr", "show", "dev", &pod.nic])?;
+        let routes = pod.namespace.ip(&["-6", "route", "show", "table", "all", "dev", &pod.nic])?;
+        Ok(link.contains("state UP") && !link.contains("tentative") && routes.contains("ff00::/8"))
+    })
+    .unwrap();
+    pod
+}
+
 fn start(way: Way, more: &[&str]) -> Scene {
-    let scene = Scene::new(Pod::new("kernel").unwrap(), &[way.options, more].concat(), Offloads::Virtio).unwrap();
+    let scene = Scene::new(pod("kernel"), &[way.options, more].concat(), Offloads::Virtio).unwrap();
     assert_eq!(scene.tapwire.show(BINDING).unwrap()["wire"]["hook"], way.hook);
     scene
 }
@@ -134,7 +146,7 @@ fn lives(way: Way) {
     if !is_there(way) {
         return;
     }
-    let pod = Pod::new("kernel").unwrap();
+    let pod = pod("kernel");
     let before = pod.fingerprint().unwrap();
     let scene = Scene::new(pod, way.options, Offloads::Virtio).unwrap();
     assert_eq!(scene.tapwire.show(BINDING).unwrap()["wire"]["hook"], way.hook);
@@ -204,7 +216,7 @@ fn a_binding_that_keeps_the_macs_and_redirects_lives_on_tcx() {
 #[test]
 fn a_guest_whose_mac_is_learnt_has_a_lease_and_traffic() {
     lab::require_root!();
-    let pod = Pod::new("learn").unwrap();
+    let pod = pod("learn");
     let options = ["--guest-mac", "learn"];
     let scene = Scene::with_mac(pod, &options, Offloads::Virtio, "02:00:00:00:00:77").unwrap();
     let (_client, address) = lease(&scene.guest);
@@ -232,7 +244,7 @@ fn killed(way: Way) {
     if !is_there(way) {
         return;
     }
-    let pod = Pod::new("killed").unwrap();
+    let pod = pod("killed");
     let tapwire = Tapwire::new().unwrap();
     let before = pod.fingerprint().unwrap();
     let arguments = [&attach_arguments(&pod, BINDING), way.options].concat();

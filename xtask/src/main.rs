@@ -8,6 +8,7 @@ mod demo;
 mod setup;
 mod step;
 mod test;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Verb {
     /// Run every lint and every test, set-up included
     #[command(visible_alias = "ci")]
     Test(test::Options),
+    /// Verify and try the programs on other kernels, set-up included
+    Verify(verify::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +63,10 @@ fn run(verb: &Verb) -> anyhow::Result<bool> {
         Verb::Test(options) => {
             setup::run(&setup::Options::default())?;
             return Ok(test::run(options));
+        }
+        Verb::Verify(options) => {
+            setup::run(&setup::Options::default())?;
+            return Ok(verify::run(options));
         }
     }
     Ok(true)

@@ -4,6 +4,8 @@
 //! All of them together are too many for an emulated CPU. [`covering`] has each pair of values of any two constants at
 //! least once, and the two ends, everything off and everything on; [`all`] is the whole product.
 
+use std::collections::BTreeSet;
+
 use binding_common::{
     MacAddr,
     dhcp::{SERVER_MAC, Server},
@@ -175,19 +177,23 @@ fn pairs(place: &Place) -> Vec<Pair> {
     (0..values.len()).flat_map(second).map(|(first, other)| (values[first], other)).collect()
 }
 
+fn has(place: &Place, (first, second): &Pair) -> bool {
+    place[first.0] == first.1 && place[second.0] == second.1
+}
+
 /// The two ends, and then again and again the one that has the most pairs which none has had so far.
 fn cover(places: Vec<Place>) -> Vec<Place> {
     let ends = [places.first(), places.last()].map(|end| end.unwrap().clone());
-    let mut missing: std::collections::BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
+    let mut missing: BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
     let mut chosen = Vec::new();
     for end in ends {
-        pairs(&end).iter().for_each(|pair| drop(missing.remove(pair)));
+        missing.retain(|pair| !has(&end, pair));
         chosen.push(end);
     }
     while !missing.is_empty() {
         let gain = |place: &&Place| pairs(place).iter().filter(|pair| missing.contains(pair)).count();
         let best = places.iter().max_by_key(gain).unwrap().clone();
-        pairs(&best).iter().for_each(|pair| drop(missing.remove(pair)));
+        missing.retain(|pair| !has(&best, pair));
         chosen.push(best);
     }
     chosen
@@ -196,9 +202,9 @@ fn cover(places: Vec<Place>) -> Vec<Place> {
 #[test]
 fn the_covering_configurations_have_every_pair_of_values_and_both_ends() {
     let places = places();
-    let wanted: std::collections::BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
+    let wanted: BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
     let chosen = cover(places.clone());
-    let had: std::collections::BTreeSet<Pair> = chosen.iter().flat_map(pairs).collect();
+    let had: BTreeSet<Pair> = chosen.iter().flat_map(pairs).collect();
     assert_eq!(wanted, had);
     assert!(chosen.contains(places.first().unwrap()) && chosen.contains(places.last().unwrap()));
     assert!(chosen.len() < places.len() / 4, "{} of {}", chosen.len(), places.len());
