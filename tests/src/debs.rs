@@ -23,11 +23,7 @@ pub fn cache_folder() -> Result<PathBuf> {
 }
 
 /// What `read` makes of the cache's folder `name`. Where it cannot, `fill` fills that folder anew, in one step.
-pub fn cached<T>(
-    name: &str,
-    read: impl Fn(&Path) -> Result<T>,
-    fill: impl FnOnce(&Path) -> Result<()>,
-) -> Result<T> {
+pub fn cached<T>(name: &str, read: impl Fn(&Path) -> Result<T>, fill: impl FnOnce(&Path) -> Result<()>) -> Result<T> {
     let cache = cache_folder()?;
     // Tests of other processes may want the same at the same time.
     let lock = File::create(cache.join("lock")).context("making the cache's lock")?;

@@ -105,8 +105,8 @@ fn system(kernel: &Kernel, tapwire: &Path, tests: &[(String, PathBuf)], scratch:
     for (name, path) in &ours {
         archive.file(&format!("{TESTS}/{name}"), 0o755, &stripped(path, scratch)?)?;
     }
-    let list: String = tests.iter().map(|(name, _)| format!("{name}\n")).collect();
-    archive.file(&format!("{TESTS}/list"), 0o644, list.as_bytes())?;
+    let names: Vec<&str> = tests.iter().map(|(name, _)| name.as_str()).collect();
+    archive.file(&format!("{TESTS}/list"), 0o644, format!("{}\n", names.join("\n")).as_bytes())?;
     PROGRAMS.iter().try_for_each(|program| copy(&mut archive, Path::new(program)))?;
     let ours: Vec<String> = ours.iter().map(|(_, path)| path.display().to_string()).collect();
     let all: Vec<&str> = ours.iter().map(String::as_str).chain(PROGRAMS).collect();

@@ -2,7 +2,7 @@
 //! lease, and kills. `cargo xtask verify` runs this on other kernels as well.
 //!
 //! Only what a small guest has: busybox, iproute2, strace.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
     io::{Read as _, Write as _},

@@ -145,20 +145,20 @@ fn here(binaries: &Binaries, all: bool) -> Result<(String, Ran)> {
     let report = folder.join("report");
     // Of the last run.
     let _ = fs::remove_file(&report);
-    let (mut output, start) = (String::new(), Instant::now());
+    let (mut lines, start) = (Vec::new(), Instant::now());
     for (name, path) in &binaries.tests {
-        output.push_str(&format!("     Running {name} (/tests/{name}-0)\n"));
+        lines.push(format!("     Running {name} (/tests/{name}-0)"));
         let mut command = Command::new(path);
         command.env("TAPWIRE_BIN", &binaries.tapwire).env(REPORT, &report).env_remove("RUST_BACKTRACE");
         if all {
             command.env(ALL, "1");
         }
-        step::stream(command.arg("--show-output"), |line| output.push_str(&format!("{line}\n")))?;
+        step::stream(command.arg("--show-output"), |line| lines.push(line.to_owned()))?;
     }
-    output.push_str(machine::END);
+    lines.push(machine::END.to_owned());
     let release = lab::cmd::run(&["uname", "-r"])?.trim().to_owned();
     let report = fs::read_to_string(&report).unwrap_or_default();
-    Ok((release, Ran { console: String::new(), output, report, ended: true, time: start.elapsed() }))
+    Ok((release, Ran { console: String::new(), output: lines.join("\n"), report, ended: true, time: start.elapsed() }))
 }
 
 /// Runs the tests in machines, some at a time; gives what came of each in the order of the matrix.
@@ -172,6 +172,8 @@ fn in_machines(binaries: &Binaries, wanted: Vec<&'static Wanted>) -> Vec<Outcome
                 while let Some(kernel) = next() {
                     println!("==> kernel {} of Debian's {}", kernel.name, kernel.suite);
                     let result = in_machine(binaries, kernel);
+                    let how = if result.is_ok() { "has run" } else { "did not run" };
+                    println!("    kernel {} {how}", kernel.name);
                     if let Ok(mut done) = done.lock() {
                         done.push(Outcome { name: kernel.name, result });
                     }
@@ -194,6 +196,8 @@ fn in_machine(binaries: &Binaries, wanted: &Wanted) -> Result<(String, Ran)> {
 fn judge(name: &str, release: &str, ran: &Ran, figures: &mut Figures, tally: &mut Tally) -> Result<()> {
     println!("==> kernel {name}, {release}: {:.0} s", ran.time.as_secs_f64());
     let folder = step::target().join("verify").join(name);
+    // What the last run left would be taken for this one's.
+    let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     for (file, text) in [("console.log", &ran.console), ("tests.log", &ran.output)] {
         fs::write(folder.join(file), text).with_context(|| format!("keep {file}"))?;

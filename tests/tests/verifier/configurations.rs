@@ -65,8 +65,7 @@ const ANSWERS: [Answers; 4] = [Answers::Nothing, Answers::Dhcp, Answers::DhcpAnd
 type Place = Vec<usize>;
 
 /// How many values each dimension has, in the order of [`Values::at`].
-const SIZES: [usize; 6] =
-    [SWITCH.len(), SWITCH.len(), MTUS.len(), INDEXES.len(), GUEST_MACS.len(), ANSWERS.len()];
+const SIZES: [usize; 6] = [SWITCH.len(), SWITCH.len(), MTUS.len(), INDEXES.len(), GUEST_MACS.len(), ANSWERS.len()];
 
 impl Values {
     fn at(place: &Place) -> Self {

@@ -1,11 +1,6 @@
 //! The budget of each program, and what is told to `cargo xtask verify`.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    fs::File,
-    io::Write as _,
-};
+use std::{collections::BTreeMap, env, fs::File, io::Write as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -47,7 +42,8 @@ pub(crate) struct Report(Option<File>);
 
 impl Report {
     pub(crate) fn open() -> Self {
-        let open = |path| File::options().append(true).create(true).open(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+        let open =
+            |path| File::options().append(true).create(true).open(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
         Self(env::var_os(lab::machine::REPORT).map(open))
     }
 
