@@ -156,7 +156,7 @@ pub(crate) fn all() -> Vec<Configuration> {
 
 /// Those that have every pair of values, and the two ends.
 pub(crate) fn covering() -> Vec<Configuration> {
-    cover(places()).iter().map(|place| Values::at(place).configuration()).collect()
+    cover(&places()).iter().map(|place| Values::at(place).configuration()).collect()
 }
 
 fn places() -> Vec<Place> {
@@ -181,7 +181,7 @@ fn has(place: &Place, (first, second): &Pair) -> bool {
 }
 
 /// The two ends, and then again and again the one that has the most pairs which none has had so far.
-fn cover(places: Vec<Place>) -> Vec<Place> {
+fn cover(places: &[Place]) -> Vec<Place> {
     let ends = [places.first(), places.last()].map(|end| end.unwrap().clone());
     let mut missing: BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
     let mut chosen = Vec::new();
@@ -202,7 +202,7 @@ fn cover(places: Vec<Place>) -> Vec<Place> {
 fn the_covering_configurations_have_every_pair_of_values_and_both_ends() {
     let places = places();
     let wanted: BTreeSet<Pair> = places.iter().flat_map(pairs).collect();
-    let chosen = cover(places.clone());
+    let chosen = cover(&places);
     let had: BTreeSet<Pair> = chosen.iter().flat_map(pairs).collect();
     assert_eq!(wanted, had);
     assert!(chosen.contains(places.first().unwrap()) && chosen.contains(places.last().unwrap()));

@@ -53,7 +53,7 @@ pub(crate) fn measure(configuration: &Configuration) -> Vec<Measured> {
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let measured = programs.ebpf().programs_mut().map(|(program, loaded)| Measured {
         program: program.to_owned(),
-        outcome: loaded.try_into().map_err(ProgramError::from).and_then(figures).map_err(|error| refused(&error)),
+        outcome: loaded.try_into().and_then(figures).map_err(|error| refused(&error)),
     });
     let mut measured: Vec<_> = measured.collect();
     for Measured { program, outcome } in &mut measured {

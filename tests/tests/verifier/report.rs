@@ -1,6 +1,6 @@
 //! The budget of each program, and what is told to `cargo xtask verify`.
 
-use std::{collections::BTreeMap, env, fs::File, io::Write as _};
+use std::{collections::BTreeMap, env, ffi::OsString, fs::File, io::Write as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -42,8 +42,10 @@ pub(crate) struct Report(Option<File>);
 
 impl Report {
     pub(crate) fn open() -> Self {
-        let open =
-            |path| File::options().append(true).create(true).open(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
+        let open = |path: OsString| {
+            let file = File::options().append(true).create(true).open(&path);
+            file.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
         Self(env::var_os(lab::machine::REPORT).map(open))
     }
 
