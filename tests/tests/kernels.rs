@@ -14,6 +14,7 @@ use std::{
 use binding_user::datapath::tcx;
 use lab::{
     BINDING, ClientKind, DhcpClient, Guest, Namespace, Offloads, Pod, Scene, Tapwire, fingerprint,
+    guest::GUEST_NIC,
     interrupt::{Fate, kill_after},
     tapwire::attach_arguments,
     wait::wait_until,
@@ -141,6 +142,20 @@ fn stream(from: (&Namespace, &str), to: (&Namespace, &str)) {
     assert!(received == sent, "{} octets arrived of {}", received.len(), sent.len());
 }
 
+/// The guard drops what the guest sends from an address that is not its own, and names it.
+fn guard_holds(scene: &Scene) {
+    let guest = &scene.guest.namespace;
+    guest.ip(&["addr", "add", "10.244.1.77/32", "dev", GUEST_NIC]).unwrap();
+    let socket = guest.run(|| Ok(UdpSocket::bind(("10.244.1.77", 7002))?)).unwrap();
+    let dropped = scene.dropped("spoofed-ipv4").unwrap();
+    wait_until("the guard to drop", SOON, || {
+        socket.send_to(b"spoofed", (NODE, 7002))?;
+        Ok(scene.dropped("spoofed-ipv4")? > dropped)
+    })
+    .unwrap();
+    guest.ip(&["addr", "del", "10.244.1.77/32", "dev", GUEST_NIC]).unwrap();
+}
+
 /// The whole life, with the checks that belong to it.
 fn lives(way: Way) {
     if !is_there(way) {
@@ -153,6 +168,7 @@ fn lives(way: Way) {
     let (mut client, address) = lease(&scene.guest);
     assert_eq!(address, ADDRESS);
     traffic_both_ways(&scene, ADDRESS);
+    guard_holds(&scene);
 
     let changed = scene.tapwire.json(&["lease", "set", BINDING, "--address", "10.244.1.6/24"]).unwrap();
     assert_eq!(changed["state"], "ready");

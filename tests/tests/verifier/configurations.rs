@@ -2,7 +2,8 @@
 //! another way.
 //!
 //! All of them together are too many for an emulated CPU. [`covering`] has each pair of values of any two constants at
-//! least once, and the two ends, everything off and everything on; [`all`] is the whole product.
+//! least once, and the two ends, everything off and everything on; and the guard without each of its rules. [`all`] is the
+//! whole product, but for the rules: those are relaxed one at a time there, too.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,8 @@ use binding_user::{
     lease::{Lease, LeaseRoute},
     neighbours::ArpTable,
 };
+
+use crate::guards::{GUARDS, Guards, relaxations};
 
 const NETWORK_MAC: MacAddr = MacAddr([0x0a, 0x58, 0x0a, 0xf4, 1, 5]);
 const OTHER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x77]);
@@ -52,6 +55,7 @@ struct Values {
     indexes: (u32, u32),
     guest_mac: GuestMac,
     answers: Answers,
+    guard: Guards,
 }
 
 const SWITCH: [bool; 2] = [false, true];
@@ -65,7 +69,8 @@ const ANSWERS: [Answers; 4] = [Answers::Nothing, Answers::Dhcp, Answers::DhcpAnd
 type Place = Vec<usize>;
 
 /// How many values each dimension has, in the order of [`Values::at`].
-const SIZES: [usize; 6] = [SWITCH.len(), SWITCH.len(), MTUS.len(), INDEXES.len(), GUEST_MACS.len(), ANSWERS.len()];
+const SIZES: [usize; 7] =
+    [SWITCH.len(), SWITCH.len(), MTUS.len(), INDEXES.len(), GUEST_MACS.len(), ANSWERS.len(), GUARDS.len()];
 
 impl Values {
     fn at(place: &Place) -> Self {
@@ -76,11 +81,12 @@ impl Values {
             indexes: INDEXES[place[3]],
             guest_mac: GUEST_MACS[place[4]],
             answers: ANSWERS[place[5]],
+            guard: GUARDS[place[6]],
         }
     }
 
     fn name(&self) -> String {
-        let Self { peer, from_peer, mtus, indexes, guest_mac, answers } = self;
+        let Self { peer, from_peer, mtus, indexes, guest_mac, answers, guard } = self;
         let mut words = vec![if *peer { "peer" } else { "redirect" }.to_owned()];
         words.extend(from_peer.then(|| "from-peer".to_owned()));
         words.push(format!("mtu {}/{}", mtus.0, mtus.1));
@@ -96,11 +102,12 @@ impl Values {
             Answers::DhcpAndAllArp => "dhcp, arp all",
         };
         words.push(answers.to_owned());
+        words.push(guard.name());
         words.join(", ")
     }
 
     fn configuration(self) -> Configuration {
-        let Self { peer, from_peer, mtus, indexes, guest_mac, answers } = self;
+        let Self { peer, from_peer, mtus, indexes, guest_mac, answers, guard } = self;
         let server = Server { lease: ADDRESS, identifier: GATEWAY, guest: guest_mac.expected(NETWORK_MAC) };
         let table = ArpTable { entries: vec![(GATEWAY.into(), SERVER_MAC)], others: None };
         let (dhcp, arp) = match answers {
@@ -121,6 +128,7 @@ impl Values {
             guest_mac,
             dhcp,
             arp,
+            guard: guard.constants(dhcp.is_some()),
         };
         let replies = dhcp.map(|server| Replies::new(&lease(server.guest, mtus.1.min(mtus.0))).unwrap());
         Configuration { name: self.name(), constants, replies }
@@ -149,14 +157,25 @@ fn lease(mac: MacAddr, mtu: u32) -> Lease {
     }
 }
 
-/// The whole product.
+/// The whole product, and each relaxation with everything else on.
 pub(crate) fn all() -> Vec<Configuration> {
-    places().iter().map(|place| Values::at(place).configuration()).collect()
+    let places = places();
+    let product = places.iter().map(Values::at);
+    let on = Values::at(places.last().unwrap());
+    product.chain(relaxations().map(|guard| Values { guard, ..on })).map(Values::configuration).collect()
 }
 
-/// Those that have every pair of values, and the two ends.
+/// Those that have every pair of values, the two ends, and each relaxation of the guard with everything else on.
 pub(crate) fn covering() -> Vec<Configuration> {
-    cover(&places()).iter().map(|place| Values::at(place).configuration()).collect()
+    let places = places();
+    let covering = cover(&places).into_iter().map(|place| Values::at(&place));
+    let on = Values::at(places.last().unwrap());
+    let relaxed = relaxations().map(|guard| {
+        // A responder makes the rest twenty times as long to verify, so it is there where the two meet.
+        let answers = if guard.meets_responders() { on.answers } else { Answers::Nothing };
+        Values { guard, answers, ..on }
+    });
+    covering.chain(relaxed).map(Values::configuration).collect()
 }
 
 fn places() -> Vec<Place> {
