@@ -24,5 +24,7 @@ while read -r test; do
     echo "     Running $test (/tests/$test-0)"
     "/tests/$test" --test-threads=1 --show-output
 done </tests/list >/dev/ttyS1 2>&1
+# The console has errors only; what the kernel warned of is wanted, too.
+dmesg >/dev/ttyS0
 echo "end of the tests" >/dev/ttyS1
 poweroff -f

@@ -38,6 +38,9 @@ const TESTS: [&str; 2] = ["verifier", "kernels"];
 const DEADLINE: Duration = Duration::from_mins(8);
 /// Machines that run at a time: each has one CPU.
 const AT_A_TIME: usize = 2;
+/// What a kernel says of itself when something is wrong with it. (A CPU that is said to be stuck only waited for ours.)
+const WRONG: [&str; 5] = ["WARNING: ", "kernel BUG", "BUG: ", "Oops", "hw csum failure"];
+const STUCK: &str = "soft lockup";
 /// Lines that are shown of what a verifier said, or of a console: the last ones tell.
 const SHOWN: usize = 8;
 /// Has the running kernel take the whole product of configurations.
@@ -209,16 +212,19 @@ fn judge(name: &str, release: &str, ran: &Ran, figures: &mut Figures, tally: &mu
             println!("    {line}");
         }
     }
-    let refusals = figures.take(name, release, &ran.report)?;
-    show(&refusals, &folder)?;
-    for line in figures.worst(name) {
-        println!("    {line}");
-    }
     if !ran.output.contains(machine::END) {
         let why = if ran.ended { "the guest ended" } else { "the guest was stopped" };
         let last = ran.console.lines().rev().take(SHOWN).collect::<Vec<_>>();
         last.iter().rev().for_each(|line| println!("    | {line}"));
         bail!("{why} before its tests did; see {}", folder.display());
+    }
+    show(&figures.take(name, release, &ran.report)?, &folder)?;
+    for line in figures.worst(name) {
+        println!("    {line}");
+    }
+    let is_wrong = |line: &&str| WRONG.iter().any(|words| line.contains(words)) && !line.contains(STUCK);
+    for line in ran.console.lines().filter(is_wrong) {
+        tally.step_failed(&format!("{name}: the kernel says: {}", line.trim()));
     }
     // A suite that crashes prints no result.
     let results = ran.output.matches("test result: ").count();
