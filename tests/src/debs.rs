@@ -23,11 +23,7 @@ pub fn cache_folder() -> Result<PathBuf> {
 }
 
 /// What `read` makes of the cache's folder `name`. Where it cannot, `fill` fills that folder anew, in one step.
-pub(crate) fn cached<T>(
-    name: &str,
-    read: impl Fn(&Path) -> Result<T>,
-    fill: impl FnOnce(&Path) -> Result<()>,
-) -> Result<T> {
+pub fn cached<T>(name: &str, read: impl Fn(&Path) -> Result<T>, fill: impl FnOnce(&Path) -> Result<()>) -> Result<T> {
     let cache = cache_folder()?;
     // Tests of other processes may want the same at the same time.
     let lock = File::create(cache.join("lock")).context("making the cache's lock")?;
@@ -60,7 +56,7 @@ pub(crate) fn download_and_unpack(package: &str, folder: &Path) -> Result<()> {
 }
 
 /// The one thing in a folder.
-pub(crate) fn only_entry(folder: &Path) -> Result<PathBuf> {
+pub fn only_entry(folder: &Path) -> Result<PathBuf> {
     let mut entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let entry = entries.next().with_context(|| format!("{} is empty", folder.display()))??;
     anyhow::ensure!(entries.next().is_none(), "{} holds more than one thing", folder.display());

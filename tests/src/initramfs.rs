@@ -63,17 +63,9 @@ pub fn build(kernel: &Kernel) -> Result<Vec<u8>> {
     archive.file("etc/resolv.conf", 0o644, b"")?;
     archive.file("etc/fstab", 0o644, b"")?;
     copy(&mut archive, Path::new("/usr/bin/busybox"))?;
-    let mut libraries = Vec::new();
-    for program in PROGRAMS {
-        copy(&mut archive, Path::new(program))?;
-        for library in needed_libraries(program)? {
-            if !libraries.contains(&library) {
-                copy(&mut archive, &library)?;
-                libraries.push(library);
-            }
-        }
-    }
-    link_applets(&mut archive)?;
+    PROGRAMS.iter().try_for_each(|program| copy(&mut archive, Path::new(program)))?;
+    copy_libraries(&mut archive, &PROGRAMS)?;
+    link_applets(&mut archive, &PROGRAMS)?;
     for file in FILES {
         copy(&mut archive, Path::new(file))?;
     }
@@ -81,12 +73,23 @@ pub fn build(kernel: &Kernel) -> Result<Vec<u8>> {
     archive.finish()
 }
 
+/// Copies the libraries of programs, each once.
+pub(crate) fn copy_libraries(archive: &mut Archive, programs: &[&str]) -> Result<()> {
+    let mut libraries = Vec::new();
+    for program in programs {
+        libraries.extend(needed_libraries(program)?);
+    }
+    libraries.sort();
+    libraries.dedup();
+    libraries.iter().try_for_each(|library| copy(archive, library))
+}
+
 /// Makes busybox stand in for every program that is not there as Debian has it. Here, because 270 calls of `ln` in the
 /// guest take three seconds of an emulated CPU.
-fn link_applets(archive: &mut Archive) -> Result<()> {
+pub(crate) fn link_applets(archive: &mut Archive, programs: &[&str]) -> Result<()> {
     for name in cmd::run(&["busybox", "--list"])?.lines() {
         let real = |program: &&str| program.rsplit('/').next() == Some(name);
-        if !matches!(name, "busybox" | "sh") && !PROGRAMS.iter().any(real) {
+        if !matches!(name, "busybox" | "sh") && !programs.iter().any(real) {
             archive.link(&format!("usr/bin/{name}"), "busybox")?;
         }
     }
@@ -115,7 +118,7 @@ fn add_modules(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
 }
 
 /// Copies a file or a folder to the same place; /bin, /sbin and /lib are links on both sides.
-fn copy(archive: &mut Archive, path: &Path) -> Result<()> {
+pub(crate) fn copy(archive: &mut Archive, path: &Path) -> Result<()> {
     let data = fs::metadata(path).with_context(|| format!("{} is missing on this machine", path.display()))?;
     if data.is_dir() {
         let mut entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -133,6 +136,7 @@ fn merged(path: &Path) -> String {
     if moved { format!("/usr{text}") } else { text }
 }
 
+/// The libraries of a program, as its loader finds them.
 fn needed_libraries(program: &str) -> Result<Vec<PathBuf>> {
     let text = cmd::run(&["ldd", program])?;
     // `name => /path (address)`, or `/path (address)` for the interpreter.

@@ -38,12 +38,12 @@ impl Kernel {
 
     /// A kernel package that was unpacked into `folder`, with `modules.dep` made.
     pub fn unpacked(folder: &Path) -> Result<Self> {
-        let modules = only_entry(&folder.join("lib/modules"))?;
+        let modules = modules_folder(folder)?;
         ensure!(modules.join("modules.dep").exists(), "no modules.dep in {}", modules.display());
         let release = modules.file_name().context("no release")?.to_string_lossy().into_owned();
-        let image = folder.join(format!("boot/vmlinuz-{release}"));
-        ensure!(image.exists(), "no {}", image.display());
-        Ok(Self { image, modules, release })
+        let places = [folder.join(format!("boot/vmlinuz-{release}")), modules.join("vmlinuz")];
+        let image = places.into_iter().find(|place| place.exists());
+        Ok(Self { image: image.with_context(|| format!("no vmlinuz in {}", folder.display()))?, modules, release })
     }
 
     /// The files of these modules and of all they need, in the order to load them. Those that are built in are left out.
@@ -54,12 +54,13 @@ impl Kernel {
             .filter_map(|line| line.split_once(':'))
             .map(|(file, needs)| (file, needs.split_whitespace().collect()))
             .collect();
-        let built_in = fs::read_to_string(self.modules.join("modules.builtin")).unwrap_or_default();
+        // Since 6.17 Debian's packages have no such list: what is no module is taken for built in.
+        let built_in = fs::read_to_string(self.modules.join("modules.builtin")).ok();
         let mut order = Vec::new();
         for name in names {
             match needs.keys().find(|file| is_module(file, name)) {
                 Some(file) => visit(file, &needs, &mut order),
-                None if built_in.lines().any(|file| is_module(file, name)) => {}
+                None if built_in.iter().all(|list| list.lines().any(|file| is_module(file, name))) => {}
                 None => bail!("kernel {} has no module {name}", self.release),
             }
         }
@@ -90,11 +91,31 @@ fn image_package() -> Result<String> {
     Ok(package.with_context(|| format!("{META_PACKAGE} depends on no kernel: {text}"))?.to_owned())
 }
 
+/// Newer packages are laid out for a system whose /lib is a link to /usr/lib.
+fn modules_folder(folder: &Path) -> Result<PathBuf> {
+    let places = [folder.join("lib/modules"), folder.join("usr/lib/modules")];
+    only_entry(places.iter().find(|place| place.exists()).unwrap_or(&places[0]))
+}
+
 /// The package makes modules.dep when it is installed, which it never is.
-fn make_modules_dep(folder: &Path) -> Result<()> {
-    let modules = only_entry(&folder.join("lib/modules"))?;
+pub fn make_modules_dep(folder: &Path) -> Result<()> {
+    let modules = modules_folder(folder)?;
     let release = modules.file_name().context("no release")?.to_string_lossy().into_owned();
-    cmd::run(&["busybox", "depmod", "-b", &folder.display().to_string(), &release]).map(drop)
+    let base = modules.ancestors().nth(3).context("modules lie in lib/modules")?;
+    cmd::run(&["busybox", "depmod", "-b", &base.display().to_string(), &release]).map(drop)
+}
+
+/// A module as `insmod` takes it; newer packages have them compressed.
+pub fn read_module(file: &Path) -> Result<Vec<u8>> {
+    let program = match file.extension().and_then(|end| end.to_str()) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        _ => return fs::read(file).with_context(|| format!("reading {}", file.display())),
+    };
+    let mut command = cmd::command(&[program, "-dc", &file.display().to_string()])?;
+    let output = command.output().with_context(|| format!("running {program}"))?;
+    ensure!(output.status.success(), "{program} cannot unpack {}", file.display());
+    Ok(output.stdout)
 }
 
 #[cfg(test)]

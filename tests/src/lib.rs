@@ -17,6 +17,7 @@ pub mod initramfs;
 pub mod interrupt;
 pub mod kernel;
 pub mod layouts;
+pub mod machine;
 pub mod netns;
 pub mod pod;
 pub mod pump;

@@ -182,7 +182,8 @@ impl Vm {
     }
 }
 
-fn machine(kernel: &Kernel, initrd: &Path, console: &Path, accelerator: &str) -> Vec<String> {
+/// The command line of a machine without any device but the first serial port.
+pub(crate) fn base(kernel: &Kernel, initrd: &Path, console: &Path, accelerator: &str) -> Vec<String> {
     let cpu = if accelerator == "kvm" { "host" } else { "max" };
     // The small machine types lack what Debian's cloud kernel wants; ACPI and PCI are cheap enough.
     let mut words = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35"]
@@ -199,7 +200,7 @@ fn machine(kernel: &Kernel, initrd: &Path, console: &Path, accelerator: &str) ->
 
 fn arguments(kernel: &Kernel, initrd: &Path, folder: &Path, accelerator: &str, config: &VmConfig) -> Vec<String> {
     let VmConfig { tap, mac, memory, queues, model, second } = config;
-    let mut words = machine(kernel, initrd, &folder.join("console"), accelerator);
+    let mut words = base(kernel, initrd, &folder.join("console"), accelerator);
     words.extend(["-chardev", "stdio,id=commands,signal=off", "-serial", "chardev:commands"].map(str::to_owned));
     words.extend(["-m".to_owned(), memory.to_string(), "-smp".to_owned(), queues.to_string()]);
     let vhost = if Path::new("/dev/vhost-net").exists() && model.starts_with("virtio") { "on" } else { "off" };
@@ -219,7 +220,7 @@ fn arguments(kernel: &Kernel, initrd: &Path, folder: &Path, accelerator: &str, c
 }
 
 /// The best accelerator that boots a guest; found out once per process.
-fn accelerator(kernel: &Kernel) -> Result<&'static str> {
+pub(crate) fn accelerator(kernel: &Kernel) -> Result<&'static str> {
     static FOUND: OnceLock<&'static str> = OnceLock::new();
     if let Some(found) = FOUND.get() {
         return Ok(found);
@@ -235,7 +236,7 @@ fn kvm_boots(kernel: &Kernel) -> Result<bool> {
     // Any file does as initramfs: the trial ends long before it is looked at.
     let empty = folder.path().join("initrd");
     fs::write(&empty, "")?;
-    let words: Vec<_> = machine(kernel, &empty, &console, "kvm")
+    let words: Vec<_> = base(kernel, &empty, &console, "kvm")
         .into_iter()
         .map(|word| word.replace("quiet loglevel=4", "earlyprintk=ttyS0"))
         .collect();

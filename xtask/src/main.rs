@@ -9,6 +9,7 @@ mod fuzz;
 mod setup;
 mod step;
 mod test;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Verb {
     Test(test::Options),
     /// Give everything that takes bytes from outside bytes that nobody sends by chance, set-up included
     Fuzz(fuzz::Options),
+    /// Verify and try the programs on other kernels, set-up included
+    Verify(verify::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,10 @@ fn run(verb: &Verb) -> anyhow::Result<bool> {
         Verb::Fuzz(options) => {
             setup::run(&setup::Options::default())?;
             return fuzz::run(options);
+        }
+        Verb::Verify(options) => {
+            setup::run(&setup::Options::default())?;
+            return Ok(verify::run(options));
         }
     }
     Ok(true)

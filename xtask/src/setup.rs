@@ -3,8 +3,8 @@
 //! One table of needs drives it all: what each is for, how to see that it is there, and what brings it. With nothing
 //! missing it takes a fraction of a second, so every other chore begins with it.
 
-mod apt;
-mod backports;
+pub(crate) mod apt;
+pub(crate) mod backports;
 mod needs;
 
 use std::{

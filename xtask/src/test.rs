@@ -3,7 +3,7 @@
 //! Plain `cargo test`: a fresh machine has no other runner. What libtest prints is read along, because cargo gives one
 //! result for each test binary and no sum.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use self::tally::Tally;
-use crate::{build, step};
+use crate::{build, step, verify};
 
 /// The package whose tests need root, the lab and the finished binary.
 const INTEGRATION: &str = "integration-tests";
@@ -31,6 +31,8 @@ enum Part {
     Lints,
     Unit,
     Integration,
+    /// The programs on other kernels
+    Kernels,
 }
 
 impl Options {
@@ -67,6 +69,9 @@ pub(crate) fn run(options: &Options) -> bool {
         command.env("TAPWIRE_BIN", &built.path);
         command.args(["--package", INTEGRATION, "--", "--show-output"]).args(&options.filter);
         suites("integration tests", &mut command, &mut tally);
+    }
+    if options.wants(Part::Kernels) {
+        verify::part(&mut tally);
     }
     println!("{tally}");
     !tally.failed()

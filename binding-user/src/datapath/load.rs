@@ -1,7 +1,7 @@
 //! Loads the programs.
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap},
     programs::{ProgramError, SchedClassifier},
 };
@@ -61,16 +61,28 @@ impl Programs {
     /// result undoes that; but with `pins`, the maps that outlive the programs are those that are pinned there, and are
     /// pinned if they are not.
     pub fn load(constants: &Constants, replies: Option<&Replies>, pins: Option<&Pins>) -> Result<Self> {
-        let mut ebpf = load_object(constants, pins)?;
-        if let Some(replies) = replies {
-            fill_replies(&mut ebpf, replies)?;
-        }
-        fill_neighbours(&mut ebpf, &constants.arp)?;
-        for (name, program) in ebpf.programs_mut() {
+        let mut programs = Self::prepare(constants, replies, pins, VerifierLogLevel::default())?;
+        for (name, program) in programs.0.programs_mut() {
             let name = name.to_owned();
             let program: &mut SchedClassifier = program.try_into().context(|| format!("load the program {name}"))?;
             program.load().map_err(|error| refused(&name, &error))?;
         }
+        Ok(programs)
+    }
+
+    /// [`load`](Self::load) without its last step: the maps are made and filled, and the kernel has seen no program yet.
+    /// Who measures what the verifier does goes on from here. `log` is what an error has of the verifier's words.
+    pub fn prepare(
+        constants: &Constants,
+        replies: Option<&Replies>,
+        pins: Option<&Pins>,
+        log: VerifierLogLevel,
+    ) -> Result<Self> {
+        let mut ebpf = load_object(constants, pins, log)?;
+        if let Some(replies) = replies {
+            fill_replies(&mut ebpf, replies)?;
+        }
+        fill_neighbours(&mut ebpf, &constants.arp)?;
         Ok(Self(ebpf))
     }
 
@@ -88,7 +100,7 @@ impl Programs {
 }
 
 /// Makes the maps, and sets the globals that the programs take for constants.
-fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
+fn load_object(constants: &Constants, pins: Option<&Pins>, log: VerifierLogLevel) -> Result<Ebpf> {
     let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp, guard } = constants;
     let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn, *from_peer].map(u32::from);
     let address = dhcp.map_or([0; 4], |server| server.lease);
@@ -99,6 +111,7 @@ fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
     loader
         // Nothing in the programs needs the kernel's BTF, and parsing it costs more than all the rest of `attach`.
         .btf(None)
+        .verifier_log_level(log)
         .override_global("NIC_IFINDEX", nic, true)
         .override_global("TAP_IFINDEX", tap, true)
         .override_global("MTU", mtu, true)

@@ -65,7 +65,7 @@ fn is_known(package: &str) -> bool {
 }
 
 /// apt without questions.
-pub(super) fn apt_get() -> Command {
+pub(crate) fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     // Another apt may run, on a fresh cloud machine nearly always: wait for it.

@@ -28,11 +28,8 @@ pub(super) struct View {
 impl View {
     /// Lays the view out and fetches its lists.
     pub(super) fn make() -> Result<Self> {
-        let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
-        let codename = codename(&release).context("/etc/os-release has no VERSION_CODENAME")?;
-        let mirror = mirror(&targets()?, codename).with_context(|| {
-            format!("no source of apt is Debian's own suite {codename}, so its backports are unknown")
-        })?;
+        let codename = own_codename()?;
+        let mirror = own_mirror(&codename)?;
         let view = Self { folder: step::target().join("setup/apt"), suite: format!("{codename}-backports") };
         view.lay(&mirror)?;
         step::quiet(view.apt_get().arg("update"))?;
@@ -75,17 +72,39 @@ impl View {
         for folder in [&sources, &self.lists().join("partial")] {
             fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         }
-        let mut added = None;
         for file in source_files() {
-            let (Some(name), Some(style)) = (file.file_name(), Style::of(&file)) else { continue };
+            let (Some(name), Some(_)) = (file.file_name(), Style::of(&file)) else { continue };
             symlink(&file, sources.join(name)).with_context(|| format!("link {}", file.display()))?;
-            let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-            added = added.or_else(|| Some((style, style.of_suite(&text, mirror, &self.suite)?)));
         }
-        let Some((style, text)) = added else { bail!("no source of apt names the mirror that apt uses") };
-        let path = sources.join(style.file_name());
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+        write_source(&sources, mirror, &self.suite)
     }
+}
+
+/// Writes a source of one suite into a folder of sources: of the machine's own mirror of Debian, with its keys.
+pub(crate) fn write_source_of(suite: &str, folder: &Path) -> Result<()> {
+    write_source(folder, &own_mirror(&own_codename()?)?, suite)
+}
+
+fn write_source(folder: &Path, mirror: &str, suite: &str) -> Result<()> {
+    for file in source_files() {
+        let Some(style) = Style::of(&file) else { continue };
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        if let Some(text) = style.of_suite(&text, mirror, suite) {
+            let path = folder.join(style.file_name());
+            return fs::write(&path, text).with_context(|| format!("write {}", path.display()));
+        }
+    }
+    bail!("no source of apt names the mirror that apt uses")
+}
+
+fn own_codename() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
+    Ok(codename(&release).context("/etc/os-release has no VERSION_CODENAME")?.to_owned())
+}
+
+fn own_mirror(codename: &str) -> Result<String> {
+    mirror(&targets()?, codename)
+        .with_context(|| format!("no source of apt is Debian's own suite {codename}, so its mirror is unknown"))
 }
 
 /// The machine's files of sources, as far as there are any.

@@ -7,7 +7,7 @@ const SKIPPED: &str = "skipped: ";
 
 /// The sum over all suites.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     passed: u32,
     skipped: u32,
     failures: Vec<String>,
@@ -16,15 +16,15 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts a failure that is not a test's.
-    pub(super) fn step_failed(&mut self, what: &str) {
+    pub(crate) fn step_failed(&mut self, what: &str) {
         self.failures.push(what.to_owned());
     }
 
-    pub(super) fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         !self.failures.is_empty()
     }
 
-    pub(super) fn count_failed(&self) -> usize {
+    pub(crate) fn count_failed(&self) -> usize {
         self.failures.len()
     }
 }
@@ -43,8 +43,10 @@ impl fmt::Display for Tally {
 }
 
 /// Follows the output of one `cargo test`, line by line.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     tally: &'a mut Tally,
+    /// What stands before the names of suites.
+    prefix: String,
     /// The test binary that is running.
     suite: String,
     part: Part,
@@ -65,15 +67,20 @@ enum Part {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(tally: &'a mut Tally) -> Self {
+    pub(crate) fn new(tally: &'a mut Tally) -> Self {
+        Self::of(tally, "")
+    }
+
+    /// A reader for suites that run in several places: `prefix` tells where.
+    pub(crate) fn of(tally: &'a mut Tally, prefix: &str) -> Self {
         let failures = tally.failures.len();
-        Self { tally, suite: String::new(), part: Part::Tests, skipped: 0, failures }
+        Self { tally, prefix: prefix.to_owned(), suite: String::new(), part: Part::Tests, skipped: 0, failures }
     }
 
     /// Takes a line in, and says whether it is worth showing: what passed tests print is not.
-    pub(super) fn see(&mut self, line: &str) -> bool {
+    pub(crate) fn see(&mut self, line: &str) -> bool {
         if let Some(suite) = suite(line) {
-            self.suite = suite;
+            self.suite = format!("{}{suite}", self.prefix);
         } else if line.starts_with("running ") {
             self.begin();
         } else if line == "successes:" {
