@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     binding::{Environment, State},
-    datapath::{HookKind, Pins},
+    datapath::{Build, HookKind, Pins},
     error::Result,
     guest_mac::GuestMac,
     journal::Journal,
@@ -41,6 +41,8 @@ pub struct Report {
     pub wire: WireReport,
     /// What the programs counted.
     pub counters: CountersReport,
+    /// Which build of the programs is loaded; `null` for a binding from before that was written down.
+    pub programs: Option<Build>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }
@@ -141,10 +143,10 @@ impl Report {
         let mut warnings = journal.warnings.clone();
         let pins = Pins::of(&environment.bpffs, &journal.name);
         let learned = match journal.wire.guest_mac {
-            GuestMac::Learn => pins.learned().ok().flatten(),
+            GuestMac::Learn => pins.learned(&journal.maps).ok().flatten(),
             _ => None,
         };
-        let counters = pins.counters().unwrap_or_else(|error| {
+        let counters = counters(environment, journal, &pins).unwrap_or_else(|error| {
             warnings.push(format!("the counters are not known: {error}"));
             Counters::ZERO
         });
@@ -180,6 +182,7 @@ impl Report {
                 guard_off: Vec::new(),
             },
             counters: CountersReport::from(&counters),
+            programs: journal.programs.clone(),
             warnings,
         }
     }
@@ -213,6 +216,7 @@ impl Report {
         line("DHCP", counts(&counters.dhcp));
         line("ARP", format!("replies {}", counters.arp.replies));
         line("dropped", counts(&counters.dropped));
+        line("programs", self.programs.as_ref().map_or("of an unknown build".to_owned(), Build::to_string));
         for warning in &self.warnings {
             line("warning", warning.clone());
         }
@@ -264,6 +268,14 @@ impl Lease {
             line("  option", format!("{} {:?}", private.option, private.value));
         }
     }
+}
+
+/// What the programs counted. An upgrade may have moved it to other maps since the record was read.
+fn counters(environment: &Environment, journal: &Journal, pins: &Pins) -> Result<Counters> {
+    journal.maps.counts(pins).or_else(|error| match environment.store.load(&journal.name) {
+        Ok(Some(now)) if now.maps != journal.maps => now.maps.counts(pins),
+        _ => Err(error),
+    })
 }
 
 /// MAC and queues as the devices have them now.

@@ -10,7 +10,7 @@ use binding_common::{
     dhcp::{Options, Server, Template},
 };
 
-use super::{Pins, hook::NEEDS};
+use super::{PinnedMaps, Pins, hook::NEEDS};
 use crate::{
     dhcp::Replies,
     error::{Context as _, Error, Result, chain},
@@ -56,8 +56,9 @@ pub struct Programs(Ebpf);
 impl Programs {
     /// Loads every program; the kernel verifies them here. Changes nothing but the kernel's memory, and dropping the
     /// result undoes that; but with `pins`, the maps that outlive the programs are those that are pinned there, and are
-    /// pinned if they are not.
-    pub fn load(constants: &Constants, replies: Option<&Replies>, pins: Option<&Pins>) -> Result<Self> {
+    /// pinned if they are not. The kernel lets programs work with a map of any layout: [`PinnedMaps::for_this_build`]
+    /// says which they are.
+    pub fn load(constants: &Constants, replies: Option<&Replies>, pins: Option<(&Pins, &PinnedMaps)>) -> Result<Self> {
         let mut ebpf = load_object(constants, pins)?;
         if let Some(replies) = replies {
             fill_replies(&mut ebpf, replies)?;
@@ -85,7 +86,7 @@ impl Programs {
 }
 
 /// Makes the maps, and sets the globals that the programs take for constants.
-fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
+fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>) -> Result<Ebpf> {
     let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp } = constants;
     let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn, *from_peer].map(u32::from);
     let address = dhcp.map_or([0; 4], |server| server.lease);
@@ -110,8 +111,9 @@ fn load_object(constants: &Constants, pins: Option<&Pins>) -> Result<Ebpf> {
         .override_global("LEARN", &flags[2], true)
         .override_global("FROM_PEER", &flags[3], true)
         .override_global("GATEWAY_MAC", &gateway.0, true);
-    for (map, path) in pins.map(Pins::maps).into_iter().flatten() {
-        loader.map_pin_path(map, path);
+    if let Some((pins, maps)) = pins {
+        loader.map_pin_path("COUNTERS", pins.map(&maps.counters.pin));
+        loader.map_pin_path("LEARNED", pins.map(&maps.learned));
     }
     loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))
 }
