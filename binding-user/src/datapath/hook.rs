@@ -8,12 +8,11 @@ use std::{io, mem};
 use aya::programs::{
     LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
     links::{FdLink, Link as _, PinnedLink},
-    loaded_programs,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Pins, Programs};
+use super::{Pins, Programs, call::info_of};
 use crate::{
     error::{Context as _, Result, chain},
     netlink::tc::{Filter, Tc},
@@ -119,9 +118,8 @@ impl Hook {
         let found = match kind {
             HookKind::Tcx => self.program_on_tcx(pins),
             HookKind::Clsact => {
-                let wanted = self.filter(tc).and_then(|filter| filter.bpf_id);
-                // Others come and go while they are listed.
-                loaded_programs().flatten().find(|program| Some(program.id()) == wanted)
+                let id = self.filter(tc).and_then(|filter| filter.bpf_id);
+                id.map(|id| info_of(id, &pins.passing(&self.program)).context(what)).transpose()?
             }
         };
         let info = found.ok_or("it is not there").context(what)?;

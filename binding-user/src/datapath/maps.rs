@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Pins,
-    value::{One, Shape, wait_for_programs},
+    call::wait_for_programs,
+    value::{One, Shape},
 };
 use crate::{
     counts::{Counts, Layout},

@@ -9,6 +9,7 @@
 
 pub mod bpffs;
 pub mod build;
+mod call;
 pub mod hook;
 pub mod load;
 pub mod maps;

@@ -43,6 +43,11 @@ impl Pins {
         self.folder.join(format!("link_{hook}"))
     }
 
+    /// Where a program is pinned for a moment.
+    pub fn passing(&self, program: &str) -> PathBuf {
+        self.folder.join(format!("passing_{program}"))
+    }
+
     /// Makes the folder.
     pub fn make(&self) -> Result<()> {
         make_private_folder(&self.folder)

@@ -2,23 +2,15 @@
 //!
 //! A map that another build of the programs made may have values of any size, which no type of this build has.
 
-use std::{
-    os::fd::{AsFd as _, AsRawFd as _},
-    path::Path,
-};
+use std::{os::fd::AsFd as _, path::Path};
 
 use aya::{
     maps::{MapData, MapType},
     util::nr_cpus,
 };
-use nix::{errno::Errno, libc};
 
+use super::call;
 use crate::error::{Context as _, Result, chain};
-
-/// `BPF_MAP_LOOKUP_ELEM`, a command of bpf(2).
-const LOOKUP: libc::c_int = 1;
-/// `MEMBARRIER_CMD_GLOBAL`, a command of membarrier(2).
-const GLOBAL: libc::c_int = 1;
 
 /// What a map is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,41 +72,7 @@ impl One {
         };
         let size = usize::try_from(shape.value).context(what)?.next_multiple_of(8);
         let mut value = vec![0_u8; size * cpus];
-        look_up(&self.0, &mut value).context(what)?;
+        call::look_up(self.0.fd().as_fd(), &mut value).context(what)?;
         Ok(value)
     }
-}
-
-/// Copies the value of the entry 0, which must be as long as `value`.
-fn look_up(map: &MapData, value: &mut [u8]) -> Result<(), Errno> {
-    /// The part of `union bpf_attr` for the commands on an element.
-    #[repr(C)]
-    struct Element {
-        map: u32,
-        _padding: u32,
-        key: u64,
-        value: u64,
-        flags: u64,
-    }
-    let key = 0_u32;
-    let fd = map.fd().as_fd().as_raw_fd();
-    let element = Element {
-        map: fd.cast_unsigned(),
-        _padding: 0,
-        key: (&raw const key).addr() as u64,
-        value: value.as_mut_ptr().expose_provenance() as u64,
-        flags: 0,
-    };
-    // SAFETY: the attribute is as long as is said; key and value live longer than the call, and are as long as those of
-    // the map, which the caller vouches for.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP, &raw const element, size_of::<Element>()) };
-    Errno::result(result).map(drop)
-}
-
-/// Waits until no program runs that was taken off its hook before: programs run under RCU, and the barrier waits for a
-/// grace period of it (`membarrier` in kernel/sched/membarrier.c). A kernel with `nohz_full` refuses.
-pub fn wait_for_programs() -> Result<()> {
-    // SAFETY: no pointer is passed.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0) };
-    Errno::result(result).map(drop).context(|| "wait for programs to end")
 }

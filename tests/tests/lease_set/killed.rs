@@ -2,6 +2,7 @@
 //! the next command.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::Ipv4Addr,
     path::Path,
@@ -100,12 +101,30 @@ fn program_of(link: &Path) -> u32 {
     FdLink::from(PinnedLink::from_pin(link).unwrap()).info().unwrap().program_id()
 }
 
+/// The place of the first update of a link among the calls of bpf(2) of its thread, counted from one, as strace does.
+fn first_update(tapwire: &Tapwire) -> usize {
+    let runner = ["strace", "-f", "-qq", "-e", "trace=bpf", "-e", "signal=none"];
+    let output = tapwire.under(&runner, &CHANGE).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for (thread, call) in said.lines().filter_map(|line| line.split_once("bpf(")) {
+        let count = counts.entry(thread).or_default();
+        *count += 1;
+        if call.starts_with("BPF_LINK_UPDATE") {
+            return *count;
+        }
+    }
+    panic!("no link was updated: {said}");
+}
+
 /// Runs `lease set`, which finds these pins out of their place once the first hook has its new program.
-fn set_without(tapwire: &Tapwire, hidden: &[&str]) -> Output {
+fn set_without(tapwire: &Tapwire, hidden: &[&str], first_update: usize) -> Output {
     let folder = tapwire.pins().join(BINDING);
-    let first = folder.join("link_tapwire_tap_in");
-    // Long enough to be seen at every hook: each call of bpf(2) takes a while.
-    let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=bpf", "-e", "inject=bpf:delay_exit=50000"];
+    let first = folder.join("link_tapwire_nic_in");
+    // Held there for long enough to be seen, with one hook changed; and at this place of other threads, too.
+    let hold = format!("inject=bpf:delay_exit=500000:when={first_update}");
+    let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=bpf", "-e", &hold];
     let before = program_of(&first);
     let command = tapwire.under(&runner, &CHANGE).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the first hook to change", SOON, || Ok(program_of(&first) != before)).unwrap();
@@ -127,18 +146,20 @@ fn a_lease_set_that_fails_half_way_leaves_the_old_lease() {
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &[]).unwrap();
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let update = first_update(&tapwire);
+    tapwire.json(&["lease", "set", BINDING, "--address", "10.244.1.5/24"]).unwrap();
     let before = tapwire.show(BINDING).unwrap();
-    let programs = program_of(&tapwire.pins().join(BINDING).join("link_tapwire_tap_in"));
-    let output = set_without(&tapwire, &["link_tapwire_nic_in"]);
+    let programs = program_of(&tapwire.pins().join(BINDING).join("link_tapwire_nic_in"));
+    let output = set_without(&tapwire, &["link_tapwire_tap_in"], update);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && said.contains("error: replace tapwire_nic_in"), "{said}");
+    assert!(output.status.code() == Some(1) && said.contains("error: replace tapwire_tap_in"), "{said}");
     let after = tapwire.show(BINDING).unwrap();
     assert_eq!((&after["state"], &after["lease"]), (&"ready".into(), &before["lease"]), "{said}");
-    assert_eq!(program_of(&tapwire.pins().join(BINDING).join("link_tapwire_tap_in")), programs, "the very same");
+    assert_eq!(program_of(&tapwire.pins().join(BINDING).join("link_tapwire_nic_in")), programs, "the very same");
     assert_eq!(offered(&tap), [10, 244, 1, 5], "{said}");
 
     // The old program cannot be put back either: the next command goes back to the old lease.
-    let output = set_without(&tapwire, &["link_tapwire_nic_in", "link_tapwire_tap_in"]);
+    let output = set_without(&tapwire, &["link_tapwire_nic_in", "link_tapwire_tap_in"], update);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("hint: attach it again"), "{said}");
     let shown = tapwire.show(BINDING).unwrap();

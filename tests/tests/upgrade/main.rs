@@ -1,6 +1,6 @@
 //! `tapwire upgrade`, and everything else that may happen to tapwire's processes: nothing is lost.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod all;
 mod at_once;

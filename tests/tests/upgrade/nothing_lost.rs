@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use lab::{
     BINDING, Guest, Offloads, TapPort, cmd,
-    interrupt::{Fate, kill_after},
+    interrupt::{changes, kill_after},
     scene,
     stream::{self, RATE},
     wait::wait_until,
@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::{Lab, SOON, upgrade};
 
+/// The node, as the guest sees it.
+const NODE: &str = "10.244.1.1";
 /// Frames each way, at least.
 const LEAST: u64 = 3 * RATE as u64;
 
@@ -23,17 +25,19 @@ fn everything(lab: &Lab, options: &[&str], look: &dyn Fn(&str)) {
     };
     attach_again();
     look("attached again");
-    // Killed at several places: while it loads, while the hooks change, and when it is about to end.
     for build in [&lab.other, &lab.layout] {
-        for nth in (15..).step_by(20) {
-            let fate = kill_after(build, &["upgrade", BINDING], nth).unwrap();
+        let last = changes(build, &["upgrade", BINDING]).unwrap();
+        let mut interrupted = 0;
+        // While it ends, while the hooks change, and while it loads.
+        for nth in (1..=last).rev().step_by(3).take(8) {
+            upgrade(&lab.tapwire);
+            kill_after(build, &["upgrade", BINDING], nth).unwrap();
+            interrupted += usize::from(lab.show()["state"] != "ready");
             look("killed in the middle of an upgrade");
             attach_again();
             look("attached after that");
-            if fate == Fate::Finished {
-                break;
-            }
         }
+        assert!(interrupted > 0, "no upgrade was killed half way");
         upgrade(build);
         look("upgraded");
         assert_eq!(upgrade(&lab.tapwire)["upgraded"][0]["name"], BINDING);
@@ -93,7 +97,6 @@ fn no_frame_of_a_stream_is_lost_on_clsact() {
 #[test]
 fn tcp_runs_on_whatever_happens_to_tapwire() {
     lab::require_root!();
-    const NODE: &str = "10.244.1.1";
     let lab = Lab::new("tcp", &[]);
     let guest = Guest::with_offloads(&lab.pod, "tap0", &lab.pod.mac, Offloads::Virtio).unwrap();
     guest.configure("10.244.1.5/24", Some(NODE)).unwrap();
