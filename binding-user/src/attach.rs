@@ -85,7 +85,7 @@ async fn settle(
         State::Degraded(_) if same && old.phase == Phase::Changing => {
             let complete = format!("complete the change of {name}");
             // If it cannot be completed, there is more amiss than a change that was interrupted.
-            if let Ok(done) = swap(environment, &old, old.clone(), false, &complete).await {
+            if let Ok(done) = Box::pin(swap(environment, &old, old.clone(), false, &complete)).await {
                 return Ok(Settled::Done(Box::new(done)));
             }
         }

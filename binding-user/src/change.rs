@@ -122,5 +122,5 @@ pub async fn change(environment: &Environment, name: &str, change: &LeaseChange)
     let mut new = old.clone();
     change.apply(&mut new)?;
     let what = format!("change the lease of {name}");
-    swap(environment, &old, new, change.guest_mac == Some(GuestMac::Learn), &what).await
+    Box::pin(swap(environment, &old, new, change.guest_mac == Some(GuestMac::Learn), &what)).await
 }

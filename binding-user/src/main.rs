@@ -41,7 +41,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {
-            let journal = attach(&environment, &arguments.request()?).await?;
+            let journal = Box::pin(attach(&environment, &arguments.request()?)).await?;
             warn(&journal.warnings);
             let report = Report::of(&environment, &journal).await;
             print(arguments.output, &report, Report::to_text)

@@ -137,5 +137,5 @@ async fn upgrade_locked(environment: &Environment, old: Journal) -> Result<bool>
             return Err(Error::new(what, why).with_hint(hint));
         }
     }
-    swap(environment, &old, old.clone(), false, &what).await.map(|_| true)
+    Box::pin(swap(environment, &old, old.clone(), false, &what)).await.map(|_| true)
 }
