@@ -14,6 +14,9 @@ mod toolchain;
 
 const OBJECT: &str = "tapwire-ebpf";
 
+/// Features of the programs, which those of this crate are handed on to.
+const OTHERS: [&str; 2] = ["other-build", "other-layout"];
+
 fn main() -> ExitCode {
     // An error returned from main would be printed in its Debug form, over many lines.
     match build() {
@@ -36,13 +39,34 @@ fn build() -> Result<()> {
     let toolchain = if skip { String::new() } else { prepare()? };
 
     let ebpf = root.join("binding-ebpf");
+    let features: Vec<_> = OTHERS.into_iter().filter(|name| is_enabled(name)).collect();
     let package = aya_build::Package {
         name: "binding-ebpf",
         root_dir: ebpf.to_str().context("the path of the sources is not UTF-8")?,
+        features: &features,
         ..aya_build::Package::default()
     };
     aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))?;
-    if skip { placeholder() } else { Ok(()) }
+    if skip {
+        placeholder()?;
+    }
+    name_build()
+}
+
+/// Whether this crate is built with a feature.
+fn is_enabled(feature: &str) -> bool {
+    env::var_os(format!("CARGO_FEATURE_{}", feature.to_uppercase().replace('-', "_"))).is_some()
+}
+
+/// Gives the object a name that is its own, by which a binding's record says what is loaded: FNV-1a of 64 bits.
+fn name_build() -> Result<()> {
+    let object = PathBuf::from(variable("OUT_DIR")?).join(OBJECT);
+    let octets = fs::read(&object).with_context(|| format!("read {}", object.display()))?;
+    let hash = octets
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3));
+    println!("cargo:rustc-env=TAPWIRE_PROGRAMS={hash:016x}");
+    Ok(())
 }
 
 /// Chooses the compiler and sets up this process's environment for `aya-build`. Returns the toolchain's name.

@@ -3,6 +3,13 @@
 //! The layout is part of the pinned state and outlives a build of the programs, so it has room and only ever grows at
 //! the end of each array.
 
+use crate::InMemory;
+
+/// Places for DHCP messages. A build with other numbers of places is made for the tests of upgrades alone.
+const DHCP: usize = if cfg!(feature = "other-layout") { 24 } else { 16 };
+/// Places for reasons of drops.
+const DROPPED: usize = if cfg!(feature = "other-layout") { 64 } else { 48 };
+
 /// Frames and octets of one direction.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,11 +29,11 @@ pub struct Counters {
     /// Frames of the network that went to the guest.
     pub to_guest: Traffic,
     /// DHCP messages, by [`DhcpMessage`].
-    pub dhcp: [u64; 16],
+    pub dhcp: [u64; DHCP],
     /// ARP requests that were answered.
     pub arp_replies: u64,
     /// Frames that were dropped, by [`Reason`].
-    pub dropped: [u64; 48],
+    pub dropped: [u64; DROPPED],
 }
 
 impl Counters {
@@ -34,10 +41,15 @@ impl Counters {
     pub const ZERO: Self = Self {
         to_network: Traffic { frames: 0, bytes: 0 },
         to_guest: Traffic { frames: 0, bytes: 0 },
-        dhcp: [0; 16],
+        dhcp: [0; DHCP],
         arp_replies: 0,
-        dropped: [0; 48],
+        dropped: [0; DROPPED],
     };
+
+    /// The layout: the name of each field, in order, and the number of its `u64`s. Builds of the programs with the same
+    /// fields share their pinned counters; to any other, these names say what the numbers are.
+    pub const FIELDS: [(&str, usize); 5] =
+        [("to_network", 2), ("to_guest", 2), ("dhcp", DHCP), ("arp_replies", 1), ("dropped", DROPPED)];
 
     /// Adds the counts of another CPU.
     pub fn add(&mut self, other: &Self) {
@@ -159,9 +171,33 @@ counted! {
     }
 }
 
+/// What the programs have learnt of the guest, in a map of its own, so that it outlives a change of the programs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// The guest's MAC as a number; zero until it is known. First in every layout.
+    pub mac: InMemory<u64>,
+    /// Makes another layout.
+    #[cfg(feature = "other-layout")]
+    more: u64,
+}
+
+impl Learned {
+    /// With this MAC.
+    pub fn of(mac: u64) -> Self {
+        let mut learned = Self::default();
+        learned.mac.set(mac);
+        learned
+    }
+}
+
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)` and only `u64`s: no padding, and any bits are valid.
 unsafe impl aya::Pod for Counters {}
+
+#[cfg(feature = "user")]
+// SAFETY: the same.
+unsafe impl aya::Pod for Learned {}
 
 #[cfg(test)]
 mod tests {
@@ -180,7 +216,25 @@ mod tests {
     }
 
     #[test]
+    fn the_fields_are_said_as_they_lie() {
+        let mut at = 0;
+        for ((name, len), (field, offset)) in Counters::FIELDS.into_iter().zip([
+            ("to_network", core::mem::offset_of!(Counters, to_network)),
+            ("to_guest", core::mem::offset_of!(Counters, to_guest)),
+            ("dhcp", core::mem::offset_of!(Counters, dhcp)),
+            ("arp_replies", core::mem::offset_of!(Counters, arp_replies)),
+            ("dropped", core::mem::offset_of!(Counters, dropped)),
+        ]) {
+            assert_eq!((name, at), (field, offset));
+            at += 8 * len;
+        }
+        assert_eq!(at, size_of::<Counters>());
+    }
+
+    #[test]
+    #[cfg(not(feature = "other-layout"))]
     fn the_layout_that_is_pinned_does_not_change() {
+        assert_eq!(size_of::<Learned>(), 8);
         assert_eq!(size_of::<Counters>(), 8 * (2 + 2 + 16 + 1 + 48));
         assert_eq!(core::mem::offset_of!(Counters, dhcp), 32);
         assert_eq!(core::mem::offset_of!(Counters, arp_replies), 160);

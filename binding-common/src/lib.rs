@@ -21,5 +21,6 @@ pub mod packet;
 pub mod to_guest;
 pub mod to_network;
 
-pub use counters::{Counters, DhcpMessage, Reason, Traffic};
+pub use counters::{Counters, DhcpMessage, Learned, Reason, Traffic};
+pub use in_memory::InMemory;
 pub use mac::MacAddr;

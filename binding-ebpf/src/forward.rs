@@ -15,6 +15,9 @@ use crate::{
 pub(crate) fn to_network(frame: &Frame<'_>) -> i32 {
     count::to_network(frame.len());
     let skb = frame.ctx().skb.skb;
+    #[cfg(feature = "other-build")]
+    // SAFETY: the context is the kernel's own. Nothing is done with it: it makes these other programs.
+    let _ = unsafe { ptr::read_volatile(&raw const (*skb).priority) };
     // A guest decides neither on marks nor on transmit queues of the node: tun records its own queue, and every flow
     // would be sent by one queue of the node's NIC. Volatile, since the verifier refuses one wide store to both.
     // SAFETY: the context is the kernel's own, and both fields may be written.

@@ -1,13 +1,13 @@
 //! The guest's MAC: fixed when the programs are loaded, or learnt from the first frame that the guest sends.
 
 use aya_ebpf::{macros::map, maps::Array};
-use binding_common::{MacAddr, fixup::SOURCE, in_memory::InMemory, packet::Packet as _};
+use binding_common::{Learned, MacAddr, fixup::SOURCE, packet::Packet as _};
 
 use crate::{constants, frame::Frame};
 
-/// The MAC that was learnt, as a number; zero until then. A map of its own, so that it outlives a change of the programs.
+/// The MAC that was learnt.
 #[map]
-static LEARNED: Array<InMemory<u64>> = Array::with_max_entries(1, 0);
+static LEARNED: Array<Learned> = Array::with_max_entries(1, 0);
 
 /// The guest's MAC; zero as long as it is to be learnt.
 #[inline(always)]
@@ -15,7 +15,7 @@ pub(crate) fn mac() -> MacAddr {
     if constants::LEARN.load() == 0 {
         return MacAddr(constants::GUEST_MAC.load());
     }
-    LEARNED.get(0).map_or(MacAddr::ZERO, |learned| MacAddr::from_number(learned.get()))
+    LEARNED.get(0).map_or(MacAddr::ZERO, |learned| MacAddr::from_number(learned.mac.get()))
 }
 
 /// Takes the source of a frame of the guest for the guest's MAC, if there is none yet.
@@ -31,6 +31,6 @@ pub(crate) fn learn(frame: &Frame<'_>) {
         && let Some(learned) = LEARNED.get_ptr_mut(0)
     {
         // SAFETY: the entry is there, and is written at once.
-        unsafe { (*learned).set(source.to_number()) };
+        unsafe { (*learned).mac.set(source.to_number()) };
     }
 }

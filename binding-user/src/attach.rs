@@ -7,7 +7,7 @@
 
 use crate::{
     binding::{Environment, State},
-    change::{LeaseChange, complete},
+    change::LeaseChange,
     datapath::{HookKind, Pins, Programs},
     detach::undo,
     dhcp::Replies,
@@ -17,6 +17,7 @@ use crate::{
     netns::Netns,
     plan::{check_not_the_machines_own, constants, plan},
     request::AttachRequest,
+    swap::swap,
     sysctl::{self, DISABLE_IPV6},
     tap::{self, TapSpec},
 };
@@ -82,8 +83,9 @@ async fn settle(
                 .with_hint(format!("tapwire detach {name}, then attach")));
         }
         State::Degraded(_) if same && old.phase == Phase::Changing => {
+            let complete = format!("complete the change of {name}");
             // If it cannot be completed, there is more amiss than a change that was interrupted.
-            if let Ok(done) = complete(environment, &old, old.clone(), false) {
+            if let Ok(done) = Box::pin(swap(environment, &old, old.clone(), false, &complete)).await {
                 return Ok(Settled::Done(Box::new(done)));
             }
         }
@@ -173,5 +175,5 @@ fn hang_programs(journal: &Journal, tap: u32, netns: &Netns, pins: &Pins) -> Res
 /// Loads the programs that a journal asks for.
 pub(crate) fn load_programs(journal: &Journal, tap: u32, pins: &Pins) -> Result<Programs> {
     let replies = journal.lease.as_ref().map(Replies::new).transpose()?;
-    Programs::load(&constants(journal, tap)?, replies.as_ref(), Some(pins))
+    Programs::load(&constants(journal, tap)?, replies.as_ref(), Some((pins, &journal.maps)))
 }

@@ -62,7 +62,7 @@ impl State {
         let Some(netns) = Netns::find(&journal.netns, Some(&journal.netns_path))? else { return Ok(Self::Gone) };
         match journal.phase {
             Phase::Attaching => return Ok(Self::Degraded(format!("attach {}", under_way(environment)))),
-            Phase::Changing => return Ok(Self::Degraded(format!("lease set {}", under_way(environment)))),
+            Phase::Changing => return Ok(Self::Degraded(format!("lease set or upgrade {}", under_way(environment)))),
             Phase::Cleared => {
                 return Ok(Self::Degraded("attach failed to make it anew, and nothing of it is left".to_owned()));
             }

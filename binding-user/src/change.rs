@@ -1,27 +1,21 @@
 //! `lease set`: changes what the guest is told, while it runs.
 //!
-//! The programs and the replies that they give are one thing: new ones are loaded beside the old, with maps of their own
-//! but for the counters and the guest's MAC, and then each hook is given its new program in one step of the kernel's. So
-//! a guest is answered by the old lease or by the new one, never by half of each; no frame meets a hook without a
-//! program; and until all hooks have their new program, frames of the old and of the new address both pass.
+//! The programs and the replies that they give are one thing, and are replaced as one, by a [`swap`](mod@crate::swap): a
+//! guest is answered by the old lease or by the new one, never by half of each. Until all hooks have their new program,
+//! frames of the old and of the new address both pass.
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attach::load_programs,
     binding::{Environment, State},
-    datapath::{Hook, HookKind, Pins, Programs},
     dhcp::Replies,
     error::{Error, Result},
     guest_mac::GuestMac,
     journal::{Journal, Phase},
     lease::{Lease, LeaseOptions, LeaseRoute, Setting},
-    netns::Netns,
+    swap::{REMEDY, swap},
 };
-
-/// For a binding that is not whole.
-const REMEDY: &str = "attach it again as it was attached; that makes it whole";
 
 /// What is wanted otherwise of a lease that exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,65 +121,6 @@ pub async fn change(environment: &Environment, name: &str, change: &LeaseChange)
     }
     let mut new = old.clone();
     change.apply(&mut new)?;
-    complete(environment, &old, new, change.guest_mac == Some(GuestMac::Learn))
-}
-
-/// Gives the hooks the programs of a record, which was `old` before, and has them learn the guest's MAC anew if that is
-/// asked for. The caller holds the lock.
-pub(crate) fn complete(
-    environment: &Environment,
-    old: &Journal,
-    mut new: Journal,
-    learn_anew: bool,
-) -> Result<Journal> {
-    let what = || format!("change the lease of {}", new.name);
-    let gone = || Error::new(what(), "its namespace or its tap is gone");
-    let netns = Netns::find(&new.netns, Some(&new.netns_path))?.ok_or_else(gone)?;
-    let tap = new.tap.ifindex.ok_or_else(gone)?;
-    let pins = Pins::of(&environment.bpffs, &new.name);
-    // What the kernel refuses, it refuses here, where nothing has been changed.
-    let mut programs = load_programs(&new, tap, &pins)?;
-    new.phase = Phase::Changing;
-    environment.store.save(&new)?;
-    // First: what the old programs take from the guest's next frame is right for the new ones, too.
-    let forgotten = if learn_anew { pins.forget_learned() } else { Ok(()) };
-    let mut done = 0;
-    let replaced = forgotten.and_then(|()| replace(&new.hooks, &mut done, &new, &mut programs, &netns, &pins));
-    new.phase = Phase::Ready;
-    match replaced.and_then(|()| environment.store.save(&new)) {
-        Ok(()) => Ok(new),
-        Err(error) => {
-            let put_back = |mut programs| replace(&old.hooks[..done], &mut 0, old, &mut programs, &netns, &pins);
-            Err(roll_back(environment, old, error, load_programs(old, tap, &pins).and_then(put_back)))
-        }
-    }
-}
-
-/// Gives hooks another program, and counts those that have it.
-fn replace(
-    hooks: &[Hook],
-    done: &mut usize,
-    journal: &Journal,
-    programs: &mut Programs,
-    netns: &Netns,
-    pins: &Pins,
-) -> Result<()> {
-    let kind: HookKind = journal.wire.hook;
-    netns.run(|| {
-        hooks.iter().try_for_each(|hook| {
-            hook.replace(kind, programs, pins)?;
-            *done += 1;
-            Ok(())
-        })
-    })
-}
-
-/// Notes how it ended that the old programs were put back. Where that failed too, the record says that they are wanted, and
-/// the next command goes on from there: what has failed must not come about later.
-fn roll_back(environment: &Environment, old: &Journal, error: Error, restored: Result<()>) -> Error {
-    let phase = if restored.is_ok() { old.phase } else { Phase::Changing };
-    let saved = environment.store.save(&Journal { phase, ..old.clone() });
-    let whole = restored.is_ok() && saved.is_ok();
-    let error = [restored, saved].into_iter().filter_map(Result::err).fold(error, |error, second| error.and(&second));
-    if whole { error } else { error.with_hint(REMEDY) }
+    let what = format!("change the lease of {name}");
+    Box::pin(swap(environment, &old, new, change.guest_mac == Some(GuestMac::Learn), &what)).await
 }

@@ -56,6 +56,8 @@ pub enum Command {
     List(Output),
     /// Show a binding with its lease and counters.
     Show(Existing),
+    /// Give bindings the programs of this tapwire, while they run. Roll back with the older tapwire's own `upgrade`.
+    Upgrade(ExistingOrAll),
     /// Change what a running guest is told.
     #[command(subcommand)]
     Lease(LeaseCommand),
@@ -361,6 +363,31 @@ impl Existing {
     }
 }
 
+/// A binding that exists, or all of them.
+#[derive(Debug, Args)]
+#[group(id = "bindings", required = true, multiple = false, args = ["name", "name_flag", "all"])]
+pub struct ExistingOrAll {
+    /// Name of the binding.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// The same, as an option.
+    #[arg(long = "name", value_name = "NAME", id = "name_flag")]
+    name_flag: Option<String>,
+    /// Every binding, one after the other.
+    #[arg(long)]
+    all: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl ExistingOrAll {
+    /// The name, in whichever way it was given; `None` for all.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref().or(self.name_flag.as_deref())
+    }
+}
+
 /// A parser that also takes the word that takes an option away.
 fn or_none<T: 'static>(
     parse: fn(&str) -> Result<T, String>,
@@ -417,6 +444,17 @@ mod tests {
             Cli::parse_from(["tapwire", "attach", "--netns", "a", "--dns", "10.0.0.1,10.0.0.2", "--dns", "10.0.0.3"]);
         let Command::Attach(attach) = cli.command else { panic!("not attach") };
         assert_eq!(attach.lease.dns.len(), 3);
+    }
+
+    #[test]
+    fn one_binding_is_upgraded_or_all() {
+        for wrong in [["upgrade"].as_slice(), &["upgrade", "a", "--all"], &["upgrade", "--name", "a", "--all"]] {
+            assert!(Cli::try_parse_from([&["tapwire"], wrong].concat()).is_err(), "{wrong:?}");
+        }
+        for (right, name) in [(["upgrade", "a"].as_slice(), Some("a")), (&["upgrade", "--all"], None)] {
+            let Command::Upgrade(which) = Cli::parse_from([&["tapwire"], right].concat()).command else { panic!() };
+            assert_eq!(which.name(), name);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     change::LeaseChange,
-    datapath::{Hook, bpffs::make_private_folder},
+    datapath::{Build, Hook, PinnedMaps, bpffs::make_private_folder},
     error::{Context as _, Error, Result},
     guard::Guard,
     lease::Lease,
@@ -38,7 +38,8 @@ pub enum Phase {
     Attaching,
     /// Whole.
     Ready,
-    /// `lease set` has begun and not ended: some hooks may have their old program. The record is of the new lease.
+    /// `lease set` or `upgrade` has begun and not ended: some hooks may have their old program. The record is of what is
+    /// wanted.
     Changing,
     /// `detach` has begun and not ended.
     Detaching,
@@ -103,6 +104,12 @@ pub struct Journal {
     /// What `lease set` was told since, all of it together.
     #[serde(default)]
     pub change: LeaseChange,
+    /// Which build of the programs is loaded; `None` in a record from before that was written down.
+    #[serde(default)]
+    pub programs: Option<Build>,
+    /// The maps that outlive the programs.
+    #[serde(default)]
+    pub maps: PinnedMaps,
     /// How frames go.
     pub wire: Wire,
     /// The guard.

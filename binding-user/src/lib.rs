@@ -1,13 +1,14 @@
 //! tapwire, the library: everything that the `tapwire` binary does, for other programs to use.
 //!
-//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`], [`change`] and [`detach`] change a binding,
-//! by a [`plan`] and a [`journal`]; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
+//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`], [`change`], [`upgrade`] and [`detach`] change a
+//! binding, by a [`plan`] and a [`journal`]; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
 //! [`dhcp`], [`snapshot`] and [`tap`] do it, over [`netlink`] in a [`netns`].
 
 pub mod attach;
 pub mod binding;
 pub mod change;
 pub mod cli;
+pub mod counts;
 pub mod datapath;
 pub mod detach;
 pub mod dhcp;
@@ -35,8 +36,10 @@ pub mod resolv;
 pub mod routes;
 pub mod rules;
 pub mod snapshot;
+mod swap;
 pub mod sysctl;
 pub mod tap;
+pub mod upgrade;
 pub mod wire;
 
 pub use error::{Context, Error, Result};

@@ -16,6 +16,7 @@ use binding_user::{
     discovery::Discovery,
     journal::Store,
     report::{self, Report},
+    upgrade::{Upgrade, upgrade, upgrade_all},
 };
 use clap::Parser as _;
 use serde::Serialize;
@@ -40,7 +41,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {
-            let journal = attach(&environment, &arguments.request()?).await?;
+            let journal = Box::pin(attach(&environment, &arguments.request()?)).await?;
             warn(&journal.warnings);
             let report = Report::of(&environment, &journal).await;
             print(arguments.output, &report, Report::to_text)
@@ -54,6 +55,16 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::List(output) => list(&environment, output).await,
         Command::Lease(LeaseCommand::Set(arguments)) => lease_set(&environment, &arguments).await,
+        Command::Upgrade(arguments) => {
+            let done = match arguments.name() {
+                Some(name) => upgrade(&environment, name).await?,
+                None => upgrade_all(&environment).await?,
+            };
+            for name in &done.gone {
+                eprintln!("warning: {name} is gone: there is nothing to upgrade");
+            }
+            print(arguments.output, &done, Upgrade::to_text)
+        }
         Command::Show(arguments) => {
             let journal = environment.store.load_existing(arguments.name())?;
             let report = Report::of(&environment, &journal).await;

@@ -6,7 +6,7 @@ use binding_common::{MacAddr, dhcp::Server};
 
 use crate::{
     change::LeaseChange,
-    datapath::{Constants, HookKind, hook, tcx},
+    datapath::{Build, Constants, HookKind, PinnedMaps, hook, tcx},
     dhcp::Replies,
     discover::discover,
     error::{Error, Result},
@@ -97,6 +97,8 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns, policy: 
         tap,
         lease,
         change: LeaseChange::default(),
+        programs: Some(Build::of_this_binary()),
+        maps: PinnedMaps::new(),
         wire,
         guard,
         hooks,

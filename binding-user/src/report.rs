@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     binding::{Environment, State},
-    datapath::{HookKind, Pins},
+    datapath::{Build, HookKind, Pins},
     error::Result,
     guard::{Allowed, RuleName},
     guest_mac::GuestMac,
@@ -46,6 +46,8 @@ pub struct Report {
     pub wire: WireReport,
     /// What the programs counted.
     pub counters: CountersReport,
+    /// Which build of the programs is loaded; `null` for a binding from before that was written down.
+    pub programs: Option<Build>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }
@@ -149,10 +151,10 @@ impl Report {
         let mut warnings = journal.warnings.clone();
         let pins = Pins::of(&environment.bpffs, &journal.name);
         let learned = match journal.wire.guest_mac {
-            GuestMac::Learn => pins.learned().ok().flatten(),
+            GuestMac::Learn => pins.learned(&journal.maps).ok().flatten(),
             _ => None,
         };
-        let counters = pins.counters().unwrap_or_else(|error| {
+        let counters = counters(environment, journal, &pins).unwrap_or_else(|error| {
             warnings.push(format!("the counters are not known: {error}"));
             Counters::ZERO
         });
@@ -189,6 +191,7 @@ impl Report {
                 guard_allowed: journal.request.guard.allowed.clone(),
             },
             counters: CountersReport::from(&counters),
+            programs: journal.programs.clone(),
             warnings,
         }
     }
@@ -223,6 +226,7 @@ impl Report {
         line("DHCP", counts(&counters.dhcp));
         line("ARP", format!("replies {}", counters.arp.replies));
         line("dropped", counts(&counters.dropped));
+        line("programs", self.programs.as_ref().map_or("of an unknown build".to_owned(), Build::to_string));
         for warning in &self.warnings {
             line("warning", warning.clone());
         }
@@ -287,6 +291,14 @@ impl WireReport {
         let allowed = if allowed.is_empty() { allowed } else { format!("; allowed: {allowed}") };
         format!("on{without}{allowed}")
     }
+}
+
+/// What the programs counted. An upgrade may have moved it to other maps since the record was read.
+fn counters(environment: &Environment, journal: &Journal, pins: &Pins) -> Result<Counters> {
+    journal.maps.counts(pins).or_else(|error| match environment.store.load(&journal.name) {
+        Ok(Some(now)) if now.maps != journal.maps => now.maps.counts(pins),
+        _ => Err(error),
+    })
 }
 
 /// MAC and queues as the devices have them now.

@@ -7,7 +7,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,6 +21,16 @@ use crate::tapwire::Tapwire;
 /// System calls by which tapwire changes something: netlink, taps, eBPF, files.
 const CHANGES: &str = "sendto,sendmsg,ioctl,bpf,write,rename,unlink,unlinkat,rmdir,mkdir,mount";
 
+/// Commands of bpf(2) that only look.
+const LOOKS: [&str; 6] = [
+    "(BPF_OBJ_GET,",
+    "(BPF_OBJ_GET_INFO_BY_FD,",
+    "(BPF_PROG_GET_FD_BY_ID,",
+    "(BPF_PROG_QUERY,",
+    "(BPF_MAP_LOOKUP_ELEM,",
+    "(BPF_MAP_GET_FD_BY_ID,",
+];
+
 /// How long the process is held after each of them, in microseconds: long against the way of a signal.
 const HOLD: u32 = 2000;
 
@@ -33,8 +43,25 @@ pub enum Fate {
     Finished,
 }
 
+/// Runs tapwire to its end and counts its system calls of [`CHANGES`].
+pub fn changes(tapwire: &Tapwire, arguments: &[&str]) -> Result<usize> {
+    let (seen, status, last) = watch(tapwire, arguments, usize::MAX)?;
+    ensure!(status.success(), "tapwire {} ended with {status}: {last}", arguments.join(" "));
+    Ok(seen)
+}
+
 /// Runs tapwire and kills it after its `nth` system call of [`CHANGES`].
 pub fn kill_after(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<Fate> {
+    let (seen, status, last) = watch(tapwire, arguments, nth)?;
+    if seen >= nth {
+        return Ok(Fate::Killed);
+    }
+    ensure!(status.success(), "tapwire {} ended with {status}: {last}", arguments.join(" "));
+    Ok(Fate::Finished)
+}
+
+/// The calls that were seen, how it ended, and the last call.
+fn watch(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<(usize, ExitStatus, String)> {
     let trace = format!("trace={CHANGES}");
     let hold = format!("inject={CHANGES}:delay_exit={HOLD}");
     let runner = ["strace", "-f", "-qq", "-e", &trace, "-e", "signal=none", "-e", &hold];
@@ -44,7 +71,9 @@ pub fn kill_after(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<F
     let group = Pid::from_raw(i32::try_from(child.id())?);
     let lines = BufReader::new(child.stderr.take().context("strace has no output")?);
     // One line a call; a call that another thread interrupts takes a second line when it goes on.
-    let calls = lines.lines().map_while(Result::ok).filter(|line| line.contains('(') && !line.contains(" resumed>"));
+    let calls = lines.lines().map_while(Result::ok).filter(|line| {
+        line.contains('(') && !line.contains(" resumed>") && !LOOKS.iter().any(|look| line.contains(look))
+    });
     let mut last = String::new();
     let mut seen = 0;
     for line in calls {
@@ -54,10 +83,5 @@ pub fn kill_after(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<F
             let _ = killpg(group, Signal::SIGKILL);
         }
     }
-    let status = child.wait()?;
-    if seen >= nth {
-        return Ok(Fate::Killed);
-    }
-    ensure!(status.success(), "tapwire {} ended with {status}: {last}", arguments.join(" "));
-    Ok(Fate::Finished)
+    Ok((seen, child.wait()?, last))
 }

@@ -24,6 +24,7 @@ pub mod pump;
 pub mod raw;
 pub mod scene;
 pub mod stop;
+pub mod stream;
 pub mod tap;
 pub mod tapwire;
 pub mod tftp;

@@ -4,7 +4,10 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -22,18 +25,19 @@ const BPFFS: &str = "/sys/fs/bpf";
 #[derive(Debug)]
 pub struct Tapwire {
     binary: PathBuf,
-    state: TempDir,
+    state: Arc<TempDir>,
     pins: PathBuf,
+    owns_state: bool,
 }
 
 impl Tapwire {
     /// The binary of `TAPWIRE_BIN`, or the one that was built beside this test.
     pub fn new() -> Result<Self> {
-        let binary = match env::var_os("TAPWIRE_BIN") {
-            Some(path) => PathBuf::from(path),
-            None => built_beside()?,
-        };
-        Self::with_binary(&binary)
+        Self::with_binary(&Self::find()?)
+    }
+
+    fn find() -> Result<PathBuf> {
+        env::var_os("TAPWIRE_BIN").map_or_else(built_beside, |path| Ok(PathBuf::from(path)))
     }
 
     /// A binary at a path.
@@ -41,7 +45,16 @@ impl Tapwire {
         ensure!(binary.is_file(), "{} is missing: run `cargo xtask build`", binary.display());
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let pins = Path::new(BPFFS).join(format!("twt-{}-{number}", std::process::id()));
-        Ok(Self { binary: binary.to_owned(), state: TempDir::with_prefix("twt-")?, pins })
+        let state = Arc::new(TempDir::with_prefix("twt-")?);
+        Ok(Self { binary: binary.to_owned(), state, pins, owns_state: true })
+    }
+
+    /// Another build of tapwire, with the same state. It lies beside the one under test, and `build` is what its name
+    /// ends with: `other-build` has other programs, `other-layout` lays out its pinned maps otherwise, too.
+    pub fn other(&self, build: &str) -> Result<Self> {
+        let binary = Self::find()?.with_file_name(format!("tapwire-{build}"));
+        ensure!(binary.is_file(), "{} is missing: `cargo xtask test` builds it", binary.display());
+        Ok(Self { binary, state: Arc::clone(&self.state), pins: self.pins.clone(), owns_state: false })
     }
 
     /// [`new`](Self::new), with a copy of the binary that nobody else runs: [`processes`](Self::processes) wants one.
@@ -172,6 +185,9 @@ pub struct Refusal {
 
 impl Drop for Tapwire {
     fn drop(&mut self) {
+        if !self.owns_state {
+            return;
+        }
         let Ok(Value::Array(bindings)) = self.json(&["list"]) else { return };
         for name in bindings.iter().filter_map(|binding| binding["name"].as_str()) {
             // Whatever is wrong with it, the test has said so already.

@@ -1,8 +1,8 @@
 //! Builds the one binary that everything else runs: `target/release/tapwire`, with the eBPF programs in it.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::step;
 
@@ -15,6 +15,34 @@ pub(crate) struct Built {
     pub(crate) path: PathBuf,
     /// Whether the BPF compiler had warnings. No clippy sees that code, so the tests take these for it.
     pub(crate) warned: bool,
+}
+
+/// Features that make another `tapwire`, for the tests of upgrades. Each is left beside the true one, under its name.
+const OTHERS: [&str; 2] = ["other-build", "other-layout"];
+
+/// Builds the other ones. To be called before [`tapwire`], since cargo leaves each under the name of the true one first.
+pub(crate) fn others() -> Result<()> {
+    for feature in OTHERS {
+        step::timed(&format!("build target/release/tapwire-{feature}"), || {
+            let mut command = step::cargo();
+            command.args(["build", "--locked", "--release", "--package", "binding-user", "--bin", "tapwire"]);
+            command.args(["--features", feature]);
+            // Their own code runs for a moment, and is compiled in half the time.
+            for option in ["opt-level=0", "debug=false"] {
+                command.args(["--config", &format!("profile.release.package.binding-user.{option}")]);
+            }
+            if !step::stream(&mut command, |line| eprintln!("{line}"))? {
+                bail!("the build failed, see above");
+            }
+            let folder = step::target().join("release");
+            let (from, to) = (folder.join("tapwire"), folder.join(format!("tapwire-{feature}")));
+            // A new file: the old one may be running, and cargo's is one with what it keeps.
+            let _ = fs::remove_file(&to);
+            fs::copy(&from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Builds `tapwire` with optimisations.

@@ -49,8 +49,9 @@ impl Options {
 pub(crate) fn run(options: &Options) -> bool {
     let mut tally = Tally::default();
     let lints = options.wants(Part::Lints);
+    let others = if options.wants(Part::Integration) { build::others() } else { Ok(()) };
     let tapwire = if lints || options.wants(Part::Integration) {
-        build::tapwire().map_err(|error| tally.step_failed(&format!("build: {error:#}"))).ok()
+        others.and_then(|()| build::tapwire()).map_err(|error| tally.step_failed(&format!("build: {error:#}"))).ok()
     } else {
         None
     };

@@ -6,16 +6,16 @@
 use std::{io, mem};
 
 use aya::programs::{
-    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
     links::{FdLink, Link as _, PinnedLink},
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Pins, Programs};
+use super::{Pins, Programs, call::info_of};
 use crate::{
     error::{Context as _, Result, chain},
-    netlink::tc::Tc,
+    netlink::tc::{Filter, Tc},
 };
 
 /// What the kernel must have, and the process.
@@ -91,7 +91,7 @@ impl Hook {
 
     /// Gives the hook another program, in one step: no frame meets the old one after the new one, or none at all. On
     /// failure the old one is still there.
-    pub fn replace(&self, kind: HookKind, programs: &mut Programs, pins: &Pins) -> Result<()> {
+    pub fn replace(&self, kind: HookKind, program: &mut SchedClassifier, pins: &Pins) -> Result<()> {
         let what = || format!("replace {} on {} of {}", self.program, self.side(), self.device);
         let link: SchedClassifierLink = match kind {
             HookKind::Tcx => {
@@ -103,7 +103,6 @@ impl Hook {
                     .context(what)?
             }
         };
-        let program = programs.program(&self.program)?;
         let taken = program.attach_to_link(link).and_then(|id| program.take_link(id));
         let link = taken.map_err(|error| chain(&error)).context(what)?;
         if kind == HookKind::Clsact {
@@ -111,6 +110,22 @@ impl Hook {
             mem::forget(link);
         }
         Ok(())
+    }
+
+    /// The program that is on the hook now, of whichever build, so that it can be put back. `tc` is what its device has.
+    pub fn current(&self, kind: HookKind, pins: &Pins, tc: &Tc) -> Result<SchedClassifier> {
+        let what = || format!("find {} on {} of {}", self.program, self.side(), self.device);
+        let found = match kind {
+            HookKind::Tcx => self.program_on_tcx(pins),
+            HookKind::Clsact => {
+                let id = self.filter(tc).and_then(|filter| filter.bpf_id);
+                id.map(|id| info_of(id, &pins.passing(&self.program)).context(what)).transpose()?
+            }
+        };
+        let info = found.ok_or("it is not there").context(what)?;
+        SchedClassifier::from_program_info(info, self.program.clone().into())
+            .map_err(|error| chain(&error))
+            .context(what)
     }
 
     /// Takes the program off its TCX hook, by removing the pin that holds the link. One that is not there is no error.
@@ -132,19 +147,27 @@ impl Hook {
 
     /// Whether the program is on its TCX hook, by its pinned link.
     pub fn is_on_tcx(&self, pins: &Pins) -> bool {
-        let Ok(link) = PinnedLink::from_pin(pins.link(&self.program)) else { return false };
-        let Ok(info) = FdLink::from(link).info() else { return false };
-        SchedClassifier::query_tcx(&self.device, self.direction.into())
-            .is_ok_and(|(_, programs)| programs.iter().any(|program| program.id() == info.program_id()))
+        self.program_on_tcx(pins).is_some()
+    }
+
+    fn program_on_tcx(&self, pins: &Pins) -> Option<ProgramInfo> {
+        let link = PinnedLink::from_pin(pins.link(&self.program)).ok()?;
+        let info = FdLink::from(link).info().ok()?;
+        let (_, programs) = SchedClassifier::query_tcx(&self.device, self.direction.into()).ok()?;
+        programs.into_iter().find(|program| program.id() == info.program_id())
     }
 
     /// Whether the program is among the filters of its device.
     pub fn is_among(&self, tc: &Tc) -> bool {
+        self.filter(tc).is_some()
+    }
+
+    fn filter<'a>(&self, tc: &'a Tc) -> Option<&'a Filter> {
         let filters = match self.direction {
             Direction::Ingress => &tc.ingress,
             Direction::Egress => &tc.egress,
         };
-        filters.iter().any(|filter| {
+        filters.iter().find(|filter| {
             filter.priority == PRIORITY
                 && filter.handle == u32::from(HANDLE)
                 && filter.bpf_name.as_deref() == Some(self.program.as_str())

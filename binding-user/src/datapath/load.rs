@@ -10,7 +10,7 @@ use binding_common::{
     dhcp::{Options, Server, Template},
 };
 
-use super::{Pins, hook::NEEDS};
+use super::{PinnedMaps, Pins, hook::NEEDS};
 use crate::{
     dhcp::Replies,
     error::{Context as _, Error, Result, chain},
@@ -59,8 +59,9 @@ pub struct Programs(Ebpf);
 impl Programs {
     /// Loads every program; the kernel verifies them here. Changes nothing but the kernel's memory, and dropping the
     /// result undoes that; but with `pins`, the maps that outlive the programs are those that are pinned there, and are
-    /// pinned if they are not.
-    pub fn load(constants: &Constants, replies: Option<&Replies>, pins: Option<&Pins>) -> Result<Self> {
+    /// pinned if they are not. The kernel lets programs work with a map of any layout: [`PinnedMaps::for_this_build`]
+    /// says which they are.
+    pub fn load(constants: &Constants, replies: Option<&Replies>, pins: Option<(&Pins, &PinnedMaps)>) -> Result<Self> {
         let mut programs = Self::prepare(constants, replies, pins, VerifierLogLevel::default())?;
         for (name, program) in programs.0.programs_mut() {
             let name = name.to_owned();
@@ -75,7 +76,7 @@ impl Programs {
     pub fn prepare(
         constants: &Constants,
         replies: Option<&Replies>,
-        pins: Option<&Pins>,
+        pins: Option<(&Pins, &PinnedMaps)>,
         log: VerifierLogLevel,
     ) -> Result<Self> {
         let mut ebpf = load_object(constants, pins, log)?;
@@ -100,7 +101,7 @@ impl Programs {
 }
 
 /// Makes the maps, and sets the globals that the programs take for constants.
-fn load_object(constants: &Constants, pins: Option<&Pins>, log: VerifierLogLevel) -> Result<Ebpf> {
+fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>, log: VerifierLogLevel) -> Result<Ebpf> {
     let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp, guard } = constants;
     let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn, *from_peer].map(u32::from);
     let address = dhcp.map_or([0; 4], |server| server.lease);
@@ -128,8 +129,9 @@ fn load_object(constants: &Constants, pins: Option<&Pins>, log: VerifierLogLevel
         .override_global("GATEWAY_MAC", &gateway.0, true)
         .override_global("GUARD", &guard.rules.0, true)
         .override_global("EXCEPTIONS", &guard.exceptions, true);
-    for (map, path) in pins.map(Pins::maps).into_iter().flatten() {
-        loader.map_pin_path(map, path);
+    if let Some((pins, maps)) = pins {
+        loader.map_pin_path("COUNTERS", pins.map(&maps.counters.pin));
+        loader.map_pin_path("LEARNED", pins.map(&maps.learned));
     }
     loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))
 }

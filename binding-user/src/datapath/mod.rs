@@ -8,12 +8,18 @@
 //! After that no process is needed: links and maps are held by their pins, filters by the device.
 
 pub mod bpffs;
+pub mod build;
+mod call;
 pub mod hook;
 pub mod load;
+pub mod maps;
 pub mod pins;
 pub mod tcx;
+pub mod value;
 
 pub use bpffs::Bpffs;
+pub use build::Build;
 pub use hook::{Hook, HookKind};
 pub use load::{Constants, Programs};
+pub use maps::PinnedMaps;
 pub use pins::Pins;

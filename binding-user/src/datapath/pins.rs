@@ -2,16 +2,11 @@
 
 use std::{fs, io, path::PathBuf};
 
-use aya::maps::{Array, Map, MapData, PerCpuArray};
-use binding_common::{Counters, MacAddr};
+use aya::maps::{Array, Map, MapData};
+use binding_common::{Learned, MacAddr};
 
-use super::{Bpffs, bpffs::make_private_folder};
-use crate::error::{Context as _, Error, Result};
-
-/// Name of the pin of the counters.
-const COUNTERS: &str = "counters";
-/// Name of the pin of the guest's MAC.
-const LEARNED: &str = "learned";
+use super::{Bpffs, PinnedMaps, bpffs::make_private_folder, value::One};
+use crate::error::{Context as _, Error, Result, chain};
 
 /// The folder of one binding on the bpffs.
 #[derive(Clone, Debug)]
@@ -48,44 +43,49 @@ impl Pins {
         self.folder.join(format!("link_{hook}"))
     }
 
+    /// Where a program is pinned for a moment.
+    pub fn passing(&self, program: &str) -> PathBuf {
+        self.folder.join(format!("passing_{program}"))
+    }
+
     /// Makes the folder.
     pub fn make(&self) -> Result<()> {
         make_private_folder(&self.folder)
     }
 
-    /// The maps that outlive a change of the programs, and where they are pinned.
-    pub fn maps(&self) -> [(&'static str, PathBuf); 2] {
-        [("COUNTERS", self.folder.join(COUNTERS)), ("LEARNED", self.folder.join(LEARNED))]
+    /// Where a map is pinned.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// The MAC that the programs have learnt of the guest, if they have.
-    pub fn learned(&self) -> Result<Option<MacAddr>> {
-        let number = self.learned_map()?.get(&0, 0).context(|| "read the guest's MAC")?;
+    pub fn learned(&self, maps: &PinnedMaps) -> Result<Option<MacAddr>> {
+        let path = self.map(&maps.learned);
+        let what = || format!("read the guest's MAC at {}", path.display());
+        let map = One::open(&path)?.ok_or("the pin is gone").context(what)?;
+        let value = map.value()?;
+        let number = value.first_chunk().copied().map(u64::from_ne_bytes).ok_or("it is too short").context(what)?;
         Ok(Some(MacAddr::from_number(number)).filter(|mac| *mac != MacAddr::ZERO))
     }
 
-    /// Has the programs learn the guest's MAC anew.
-    pub fn forget_learned(&self) -> Result<()> {
-        self.learned_map()?.set(0, 0, 0).context(|| "forget the guest's MAC")
+    /// Has the programs learn the guest's MAC anew, or go on with one that was learnt.
+    pub fn set_learned(&self, maps: &PinnedMaps, mac: MacAddr) -> Result<()> {
+        let path = self.map(&maps.learned);
+        let what = || format!("write the guest's MAC at {}", path.display());
+        let map = MapData::from_pin(&path).map_err(|error| chain(&error)).context(what)?;
+        let mut map: Array<_, Learned> = Map::Array(map).try_into().context(what)?;
+        map.set(0, Learned::of(mac.to_number()), 0).context(what)
     }
 
-    fn learned_map(&self) -> Result<Array<MapData, u64>> {
-        let path = self.folder.join(LEARNED);
-        let what = || format!("open the map {}", path.display());
-        Map::Array(MapData::from_pin(&path).context(what)?).try_into().context(what)
-    }
-
-    /// What the programs counted, all CPUs together.
-    pub fn counters(&self) -> Result<Counters> {
-        let path = self.folder.join(COUNTERS);
-        let what = || format!("read the counters at {}", path.display());
-        let map = Map::PerCpuArray(MapData::from_pin(&path).context(what)?);
-        let map = PerCpuArray::<_, Counters>::try_from(map).context(what)?;
-        let mut sum = Counters::ZERO;
-        for counters in map.get(&0, 0).context(what)?.iter() {
-            sum.add(counters);
+    /// Removes the pin of a map. One that is not there is no error.
+    pub fn remove_map(&self, name: &str) -> Result<()> {
+        let path = self.map(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::new(format!("remove {}", path.display()), error))
+            }
+            _ => Ok(()),
         }
-        Ok(sum)
     }
 
     /// Removes every pin. What is on a TCX hook leaves it with its pin.

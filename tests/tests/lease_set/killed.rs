@@ -1,12 +1,20 @@
 //! `lease set` is a transaction: killed at any point, the binding works with one of the two leases, and is made whole by
 //! the next command.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, process::Output};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::Ipv4Addr,
+    path::Path,
+    process::{Output, Stdio},
+};
 
+use aya::programs::links::{FdLink, PinnedLink};
 use lab::{
     BINDING, Offloads, Pod, TapPort, Tapwire,
     interrupt::{Fate, kill_after},
     tapwire::attach_arguments,
+    wait::wait_until,
 };
 
 use crate::{
@@ -33,7 +41,7 @@ fn walk(options: &[&str], then: impl Fn(&Tapwire, &Pod) -> serde_json::Value) {
             ("ready", "10.244.1.6/24") => {}
             ("degraded", "10.244.1.6/24") => {
                 interrupted += 1;
-                assert_eq!(shown["reason"], "lease set was interrupted");
+                assert_eq!(shown["reason"], "lease set or upgrade was interrupted");
                 let whole = then(&tapwire, &pod);
                 assert_eq!((&whole["state"], &whole["lease"]["address"]), (&"ready".into(), &"10.244.1.6/24".into()));
             }
@@ -88,26 +96,47 @@ fn offered(tap: &TapPort) -> [u8; 4] {
     address_and_dns(&offer).unwrap().0
 }
 
-/// Runs `lease set` with the kernel refusing calls of bpf(2), and saying which there were.
-fn set_with(tapwire: &Tapwire, inject: &str) -> (Output, String) {
-    let runner = ["strace", "-f", "-qq", "-e", "trace=bpf", "-e", "signal=none", "-e", inject];
+/// Id of the program that a pinned link has.
+fn program_of(link: &Path) -> u32 {
+    FdLink::from(PinnedLink::from_pin(link).unwrap()).info().unwrap().program_id()
+}
+
+/// The place of the first update of a link among the calls of bpf(2) of its thread, counted from one, as strace does.
+fn first_update(tapwire: &Tapwire) -> usize {
+    let runner = ["strace", "-f", "-qq", "-e", "trace=bpf", "-e", "signal=none"];
     let output = tapwire.under(&runner, &CHANGE).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output, said)
-}
-
-/// Calls of bpf(2) by thread, as strace counts them.
-fn calls(said: &str) -> BTreeMap<&str, Vec<&str>> {
-    let mut by_thread: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let mut counts = BTreeMap::<&str, usize>::new();
     for (thread, call) in said.lines().filter_map(|line| line.split_once("bpf(")) {
-        by_thread.entry(thread).or_default().push(call);
+        let count = counts.entry(thread).or_default();
+        *count += 1;
+        if call.starts_with("BPF_LINK_UPDATE") {
+            return *count;
+        }
     }
-    by_thread
+    panic!("no link was updated: {said}");
 }
 
-/// The place of a call's last occurrence, counted from one.
-fn last(calls: &[&str], wanted: &str) -> Option<usize> {
-    calls.iter().rposition(|call| call.contains(wanted)).map(|at| at + 1)
+/// Runs `lease set`, which finds these pins out of their place once the first hook has its new program.
+fn set_without(tapwire: &Tapwire, hidden: &[&str], first_update: usize) -> Output {
+    let folder = tapwire.pins().join(BINDING);
+    let first = folder.join("link_tapwire_nic_in");
+    // Held there for long enough to be seen, with one hook changed; and at this place of other threads, too.
+    let hold = format!("inject=bpf:delay_exit=500000:when={first_update}");
+    let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=bpf", "-e", &hold];
+    let before = program_of(&first);
+    let command = tapwire.under(&runner, &CHANGE).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the first hook to change", SOON, || Ok(program_of(&first) != before)).unwrap();
+    let paths: Vec<_> = hidden.iter().map(|pin| (folder.join(pin), folder.join(format!("hidden_{pin}")))).collect();
+    for (there, hidden) in &paths {
+        fs::rename(there, hidden).unwrap();
+    }
+    let output = command.wait_with_output().unwrap();
+    for (there, hidden) in &paths {
+        fs::rename(hidden, there).unwrap();
+    }
+    output
 }
 
 #[test]
@@ -117,28 +146,46 @@ fn a_lease_set_that_fails_half_way_leaves_the_old_lease() {
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &[]).unwrap();
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
-    let (output, said) = set_with(&tapwire, "inject=bpf:delay_exit=0");
-    assert!(output.status.success(), "{said}");
-    let second = calls(&said).values().find_map(|calls| last(calls, "BPF_LINK_UPDATE")).unwrap();
+    let update = first_update(&tapwire);
     tapwire.json(&["lease", "set", BINDING, "--address", "10.244.1.5/24"]).unwrap();
     let before = tapwire.show(BINDING).unwrap();
-    let (output, said) = set_with(&tapwire, &format!("inject=bpf:error=EPERM:when={second}"));
-    assert!(output.status.code() == Some(1) && said.contains("error: replace tapwire_"), "{said}");
+    let programs = program_of(&tapwire.pins().join(BINDING).join("link_tapwire_nic_in"));
+    let output = set_without(&tapwire, &["link_tapwire_tap_in"], update);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("error: replace tapwire_tap_in"), "{said}");
     let after = tapwire.show(BINDING).unwrap();
     assert_eq!((&after["state"], &after["lease"]), (&"ready".into(), &before["lease"]), "{said}");
+    assert_eq!(program_of(&tapwire.pins().join(BINDING).join("link_tapwire_nic_in")), programs, "the very same");
     assert_eq!(offered(&tap), [10, 244, 1, 5], "{said}");
 
-    // The old programs cannot be loaded again either: the next command goes back to them. What fails is the last of the
-    // replies that are stored, before the three programs; a program would be loaded a second time.
-    let storing_again = last(&calls(&said)[""], "BPF_PROG_TYPE_SCHED_CLS").unwrap() - 3;
-    let inject = format!("inject=bpf:error=EPERM:when={second}+{}", storing_again - second);
-    let (output, said) = set_with(&tapwire, &inject);
+    // The old program cannot be put back either: the next command goes back to the old lease.
+    let output = set_without(&tapwire, &["link_tapwire_nic_in", "link_tapwire_tap_in"], update);
+    let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("hint: attach it again"), "{said}");
     let shown = tapwire.show(BINDING).unwrap();
     assert_eq!((&shown["state"], &shown["lease"]["address"]), (&"degraded".into(), &"10.244.1.5/24".into()), "{said}");
     let whole = tapwire.attach(&pod, BINDING, &[]).unwrap();
     assert_eq!((&whole["state"], &whole["lease"]["address"]), (&"ready".into(), &"10.244.1.5/24".into()));
     assert_eq!(offered(&tap), [10, 244, 1, 5]);
+}
+
+#[test]
+fn a_lease_set_that_cannot_be_recorded_leaves_the_old_lease() {
+    lab::require_root!();
+    let pod = Pod::new("unrecorded").unwrap();
+    let tapwire = Tapwire::new().unwrap();
+    tapwire.attach(&pod, BINDING, &[]).unwrap();
+    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let before = tapwire.show(BINDING).unwrap();
+    // The first record says that it begins, the second that it is done.
+    let inject = "inject=rename:error=ENOSPC:when=2";
+    let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", inject];
+    let output = tapwire.under(&runner, &CHANGE).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("error: write the journal"), "{said}");
+    let after = tapwire.show(BINDING).unwrap();
+    assert_eq!((&after["state"], &after["lease"]), (&"ready".into(), &before["lease"]), "{said}");
+    assert_eq!(offered(&tap), [10, 244, 1, 5], "{said}");
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! Gives a binding other programs, while it runs: for a changed lease, and for another build.
+//!
+//! New programs are loaded beside the old, with maps of their own but for those that outlive them, and then each hook is
+//! given its new program in one step of the kernel's: no frame meets a hook without a program. What the kernel refuses, it
+//! refuses before anything has changed. If a later step fails, the very programs that were there are put back, whichever
+//! build they are of; killed half way, the next command goes on from the record.
+
+use aya::programs::SchedClassifier;
+use binding_common::MacAddr;
+
+use crate::{
+    attach::load_programs,
+    binding::Environment,
+    datapath::{Build, Hook, HookKind, Pins, Programs},
+    error::{Error, Result},
+    journal::{Journal, Phase},
+    netlink::{Netlink, tc::Tc},
+    netns::Netns,
+};
+
+/// For a binding that is not whole.
+pub(crate) const REMEDY: &str = "attach it again as it was attached; that makes it whole";
+
+/// Gives the hooks the programs of this build for a record, which was `old` before, and has them learn the guest's MAC
+/// anew if that is asked for. `what` is being done, for an error. The caller holds the lock.
+pub(crate) async fn swap(
+    environment: &Environment,
+    old: &Journal,
+    mut new: Journal,
+    learn_anew: bool,
+    what: &str,
+) -> Result<Journal> {
+    let site = Site::find(environment, old, what)?;
+    let mut kept = site.programs_now().await?;
+    new.programs = Some(Build::of_this_binary());
+    new.maps = old.maps.for_this_build(&site.pins)?;
+    let mut programs = site.load(old, &new)?;
+    new.phase = Phase::Changing;
+    environment.store.save(&new)?;
+    // First: what the old programs take from the guest's next frame is right for the new ones, too.
+    let forgotten = if learn_anew { site.pins.set_learned(&new.maps, MacAddr::ZERO) } else { Ok(()) };
+    let exchanged = match forgotten {
+        Ok(()) => site.exchange(&mut programs, &mut kept),
+        Err(error) => Err(Failure::new(error, Ok(()))),
+    };
+    let done = exchanged.and_then(|()| {
+        let saved = site.conclude(environment, old, &new);
+        saved.map_err(|error| Failure::new(error, site.netns.run(|| site.put_back(&mut kept))))
+    });
+    done.map_err(|failure| site.roll_back(environment, old, &new, *failure))
+}
+
+/// A binding whose programs are exchanged.
+struct Site {
+    netns: Netns,
+    tap: u32,
+    pins: Pins,
+    kind: HookKind,
+    hooks: Vec<Hook>,
+}
+
+/// What failed, and whether the old programs are in their places again.
+struct Failure {
+    error: Error,
+    restored: Result<()>,
+}
+
+impl Failure {
+    fn new(error: Error, restored: Result<()>) -> Box<Self> {
+        Box::new(Self { error, restored })
+    }
+}
+
+impl Site {
+    fn find(environment: &Environment, journal: &Journal, what: &str) -> Result<Self> {
+        let gone = || Error::new(what, "its namespace or its tap is gone");
+        Ok(Self {
+            netns: Netns::find(&journal.netns, Some(&journal.netns_path))?.ok_or_else(gone)?,
+            tap: journal.tap.ifindex.ok_or_else(gone)?,
+            pins: Pins::of(&environment.bpffs, &journal.name),
+            kind: journal.wire.hook,
+            hooks: journal.hooks.clone(),
+        })
+    }
+
+    /// The programs that are on the hooks, in their order.
+    async fn programs_now(&self) -> Result<Vec<SchedClassifier>> {
+        let mut filters = Vec::new();
+        if self.kind == HookKind::Clsact {
+            let netlink = Netlink::open(&self.netns)?;
+            for hook in &self.hooks {
+                filters.push(match netlink.nic(&hook.device).await? {
+                    Some(nic) => netlink.tc(nic.ifindex).await?,
+                    None => Tc::default(),
+                });
+            }
+        }
+        filters.resize(self.hooks.len(), Tc::default());
+        self.netns.run(|| {
+            let all = self.hooks.iter().zip(&filters);
+            all.map(|(hook, tc)| hook.current(self.kind, &self.pins, tc)).collect()
+        })
+    }
+
+    /// Loads the programs of a record. On failure nothing has changed.
+    fn load(&self, old: &Journal, new: &Journal) -> Result<Programs> {
+        let added = || new.maps.not_of(&old.maps);
+        // Of a swap that died before its record was written.
+        added().try_for_each(|pin| self.pins.remove_map(pin))?;
+        let loaded = load_programs(new, self.tap, &self.pins).and_then(|programs| {
+            if new.maps.learned != old.maps.learned {
+                let learned = self.pins.learned(&old.maps)?.unwrap_or(MacAddr::ZERO);
+                self.pins.set_learned(&new.maps, learned)?;
+            }
+            Ok(programs)
+        });
+        loaded.map_err(|error| {
+            let left = added().filter_map(|pin| self.pins.remove_map(pin).err());
+            left.fold(error, |error, second| error.and(&second))
+        })
+    }
+
+    /// Gives every hook its new program, or all of them their old ones.
+    fn exchange(&self, programs: &mut Programs, kept: &mut [SchedClassifier]) -> Result<(), Box<Failure>> {
+        let exchanged = self.netns.run(|| {
+            for (done, hook) in self.hooks.iter().enumerate() {
+                let replaced = programs.program(&hook.program);
+                if let Err(error) = replaced.and_then(|program| hook.replace(self.kind, program, &self.pins)) {
+                    return Ok(Err(Failure::new(error, self.put_back(&mut kept[..done]))));
+                }
+            }
+            Ok(Ok(()))
+        });
+        exchanged.unwrap_or_else(|error| Err(Failure::new(error, Ok(()))))
+    }
+
+    /// Gives the first hooks the programs that they had. To be called in the namespace.
+    fn put_back(&self, kept: &mut [SchedClassifier]) -> Result<()> {
+        let put_back = |(hook, program): (&Hook, _)| hook.replace(self.kind, program, &self.pins).err();
+        Error::join(self.hooks.iter().zip(kept).filter_map(put_back).collect())
+    }
+
+    /// Notes that it is done.
+    fn conclude(&self, environment: &Environment, old: &Journal, new: &Journal) -> Result<Journal> {
+        let mut whole = Journal { phase: Phase::Ready, ..new.clone() };
+        whole.maps.carry(&self.pins);
+        environment.store.save(&whole)?;
+        self.remove_maps([old, new], &whole);
+        Ok(whole)
+    }
+
+    /// Notes how it ended that the old programs were put back. Where that failed too, the record says that they are
+    /// wanted, and the next command goes on from there: what has failed must not come about later.
+    fn roll_back(&self, environment: &Environment, old: &Journal, new: &Journal, failure: Failure) -> Error {
+        let Failure { error, restored } = failure;
+        let mut record = Journal { maps: old.maps.with_retired(&new.maps), ..old.clone() };
+        if restored.is_err() {
+            record.phase = Phase::Changing;
+        } else if record.phase == Phase::Ready {
+            record.maps.carry(&self.pins);
+        }
+        let saved = environment.store.save(&record);
+        let whole = restored.is_ok() && saved.is_ok();
+        if whole {
+            self.remove_maps([old, new], &record);
+        }
+        let error =
+            [restored, saved].into_iter().filter_map(Result::err).fold(error, |error, second| error.and(&second));
+        if whole { error } else { error.with_hint(REMEDY) }
+    }
+
+    /// Removes the pins that a record, which is written, does not know any more.
+    fn remove_maps(&self, earlier: [&Journal; 2], record: &Journal) {
+        for pin in earlier.iter().flat_map(|journal| journal.maps.not_of(&record.maps)) {
+            // One that stays is no harm: nothing is counted in it twice, and detach removes it.
+            let _ = self.pins.remove_map(pin);
+        }
+    }
+}
