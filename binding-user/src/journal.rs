@@ -158,6 +158,11 @@ impl Store {
         Self { folder: folder.into() }
     }
 
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Waits until no other process changes a binding. One lock for all: bindings may share a namespace or a tap, and a
     /// change takes a tenth of a second.
     pub fn lock(&self) -> Result<Lock> {

@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod binding;
 pub mod change;
+pub mod check;
 pub mod cli;
 pub mod datapath;
 pub mod detach;

@@ -10,7 +10,8 @@ use binding_user::{
     attach::attach,
     binding::Environment,
     change::change,
-    cli::{Cli, Command, Discover, Format, LeaseCommand, LeaseSet, Output},
+    check::CheckReport,
+    cli::{Check, Cli, Command, Discover, Format, LeaseCommand, LeaseSet, ListFormat, ListOutput, Output},
     datapath::Bpffs,
     detach::detach,
     discovery::Discovery,
@@ -53,6 +54,7 @@ async fn run(cli: Cli) -> Result<()> {
             })
         }
         Command::List(output) => list(&environment, output).await,
+        Command::Check(arguments) => check(&environment, &arguments),
         Command::Lease(LeaseCommand::Set(arguments)) => lease_set(&environment, &arguments).await,
         Command::Show(arguments) => {
             let journal = environment.store.load_existing(arguments.name())?;
@@ -82,25 +84,42 @@ fn warn(warnings: &[String]) {
     }
 }
 
-async fn list(environment: &Environment, output: Output) -> Result<()> {
+fn check(environment: &Environment, arguments: &Check) -> Result<()> {
+    let report = CheckReport::make(environment, arguments.netns.as_ref());
+    print(arguments.output, &report, CheckReport::to_text)?;
+    report.verdict()
+}
+
+async fn list(environment: &Environment, output: ListOutput) -> Result<()> {
     let (journals, errors) = environment.store.list()?;
     let mut reports = Vec::new();
     for journal in &journals {
         reports.push(Report::of(environment, journal).await);
     }
-    print(output, &reports, |reports| report::table(reports))?;
+    match output.output {
+        ListFormat::Text => write_out(&report::table(&reports)),
+        ListFormat::Json => write_out(&to_json(&reports)?),
+        ListFormat::OpenMetrics => write_out(&report::open_metrics(&reports, errors.len())),
+    }
     Error::join(errors)
 }
 
 fn print<T: Serialize>(output: Output, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
-    let text = match output.output {
+    write_out(&match output.output {
         Format::Text => text(value),
-        Format::Json => serde_json::to_string_pretty(value).context(|| "write JSON")?,
-    };
+        Format::Json => to_json(value)?,
+    });
+    Ok(())
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).context(|| "write JSON")
+}
+
+fn write_out(text: &str) {
     // What was to be done is done: a reader that went away, or a full disk behind it, does not undo it.
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("warning: write the output: {error}"),
         _ => {}
     }
-    Ok(())
 }

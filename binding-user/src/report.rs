@@ -18,6 +18,10 @@ use crate::{
     wire::{MacMode, ToNetwork},
 };
 
+mod metrics;
+
+pub use metrics::open_metrics;
+
 /// Everything about a binding.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -43,6 +47,9 @@ pub struct Report {
     pub counters: CountersReport,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Whether the counters could be read; if not, they are zeros that mean nothing, and a warning says so.
+    #[serde(skip)]
+    pub counted: bool,
 }
 
 /// The pod NIC of a binding.
@@ -144,10 +151,10 @@ impl Report {
             GuestMac::Learn => pins.learned().ok().flatten(),
             _ => None,
         };
-        let counters = pins.counters().unwrap_or_else(|error| {
+        let counted = pins.counters();
+        if let Err(error) = &counted {
             warnings.push(format!("the counters are not known: {error}"));
-            Counters::ZERO
-        });
+        }
         Self {
             version: 1,
             name: journal.name.clone(),
@@ -179,7 +186,8 @@ impl Report {
                 guard: false,
                 guard_off: Vec::new(),
             },
-            counters: CountersReport::from(&counters),
+            counted: counted.is_ok(),
+            counters: CountersReport::from(&counted.unwrap_or(Counters::ZERO)),
             warnings,
         }
     }
