@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+use crate::input::printable;
+
+/// White space as messages are laid out with; any other stays, to be escaped.
+const LINE_SPACE: [char; 3] = [' ', '\n', '\t'];
+
 /// A failure: what was tried, why it did not work, and what the operator can do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
@@ -20,13 +25,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// `what` names the operation and its object, `why` is the cause.
     pub fn new(what: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self { what: what.into(), why: one_line(&why.to_string()), hint: None }
+        Self { what: shown(&what.into()), why: shown(&why.to_string()), hint: None }
     }
 
     /// The same failure with a remedy.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(shown(&hint.into())), ..self }
     }
 
     /// The remedy, if there is one.
@@ -77,7 +82,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Causes come from kernels and crates and may span lines; the operator's line may not.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Causes come from kernels and crates and may span lines, and names come from anybody; the operator's line is one line,
+/// and does nothing to the terminal.
+fn shown(text: &str) -> String {
+    printable(&text.split(LINE_SPACE).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")).into_owned()
 }

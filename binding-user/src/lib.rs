@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod error;
 pub mod facts;
 pub mod guest_mac;
+pub mod input;
 pub mod journal;
 #[cfg(test)]
 mod lab;

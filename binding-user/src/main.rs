@@ -15,6 +15,7 @@ use binding_user::{
     datapath::Bpffs,
     detach::detach,
     discovery::Discovery,
+    input::{printable, printable_lines},
     journal::Store,
     report::{self, Report},
 };
@@ -23,7 +24,10 @@ use serde::Serialize;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,6 +38,17 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version, or wrong usage. What is wrong may be another's text, so it is shown as text.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        eprint!("{}", printable_lines(&error.render().to_string()));
+        return ExitCode::from(2);
+    }
+    // A reader of the help that went away needs no word on it.
+    let _ = error.print();
+    ExitCode::SUCCESS
 }
 
 async fn run(cli: Cli) -> Result<()> {
@@ -80,7 +95,7 @@ async fn lease_set(environment: &Environment, arguments: &LeaseSet) -> Result<()
 
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", printable(warning));
     }
 }
 
@@ -97,7 +112,7 @@ async fn list(environment: &Environment, output: ListOutput) -> Result<()> {
         reports.push(Report::of(environment, journal).await);
     }
     match output.output {
-        ListFormat::Text => write_out(&report::table(&reports)),
+        ListFormat::Text => write_out(&printable_lines(&report::table(&reports))),
         ListFormat::Json => write_out(&to_json(&reports)?),
         ListFormat::OpenMetrics => write_out(&report::open_metrics(&reports, errors.len())),
     }
@@ -106,7 +121,7 @@ async fn list(environment: &Environment, output: ListOutput) -> Result<()> {
 
 fn print<T: Serialize>(output: Output, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
     write_out(&match output.output {
-        Format::Text => text(value),
+        Format::Text => printable_lines(&text(value)).into_owned(),
         Format::Json => to_json(value)?,
     });
     Ok(())
