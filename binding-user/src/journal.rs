@@ -258,7 +258,10 @@ impl Store {
         paths.sort();
         let (mut journals, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
-            match input::read(&path, LIMIT, Links::Refused).context(|| format!("read the journal {}", path.display())).and_then(|text| parse(&path, &text)) {
+            match input::read(&path, LIMIT, Links::Refused)
+                .context(|| format!("read the journal {}", path.display()))
+                .and_then(|text| parse(&path, &text))
+            {
                 Ok(journal) => journals.push(journal),
                 Err(error) => errors.push(error),
             }

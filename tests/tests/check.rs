@@ -108,7 +108,8 @@ fn a_bpffs_that_is_missing_or_read_only_is_told() {
     let tapwire = Tapwire::new().unwrap();
     let missing = check_with_mounts(&tapwire, "mount -t tmpfs none /sys/fs/bpf");
     missing.assert_failed("bpffs", "does not lie on a bpffs", "mount -t bpf bpf /sys/fs/bpf");
-    let read_only = check_with_mounts(&tapwire, "mount -t bpf none /sys/fs/bpf && mount -o remount,ro,bind /sys/fs/bpf");
+    let read_only =
+        check_with_mounts(&tapwire, "mount -t bpf none /sys/fs/bpf && mount -o remount,ro,bind /sys/fs/bpf");
     read_only.assert_failed("bpffs", "pins cannot be made", "remount,rw");
 }
 

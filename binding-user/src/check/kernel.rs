@@ -49,7 +49,8 @@ pub(super) fn findings() -> Vec<Finding> {
 fn kernel() -> Finding {
     match uname() {
         Ok(name) => {
-            let words = [name.sysname(), name.release(), name.machine()].map(|word| word.to_string_lossy().into_owned());
+            let words =
+                [name.sysname(), name.release(), name.machine()].map(|word| word.to_string_lossy().into_owned());
             Finding::ok("kernel", words.join(" "))
         }
         Err(errno) => Finding::warning("kernel", format!("not known: {errno}"), "nothing below depends on it"),
@@ -159,7 +160,9 @@ fn unprivileged() -> Finding {
     const NAME: &str = "unprivileged-bpf";
     let hint = "sysctl -w kernel.unprivileged_bpf_disabled=2";
     match read("kernel/unprivileged_bpf_disabled").as_deref() {
-        Some("0") => Finding::warning(NAME, "every user may load eBPF, which more than one hole of kernels needed", hint),
+        Some("0") => {
+            Finding::warning(NAME, "every user may load eBPF, which more than one hole of kernels needed", hint)
+        }
         Some(_) => Finding::ok(NAME, "only the privileged load eBPF"),
         None => Finding::warning(NAME, "not known: the sysctl kernel.unprivileged_bpf_disabled cannot be read", hint),
     }
@@ -168,7 +171,9 @@ fn unprivileged() -> Finding {
 fn jit() -> Finding {
     const NAME: &str = "jit";
     match read("net/core/bpf_jit_enable").as_deref() {
-        Some("0") => Finding::warning(NAME, "programs are interpreted, which is slow", "sysctl -w net.core.bpf_jit_enable=1"),
+        Some("0") => {
+            Finding::warning(NAME, "programs are interpreted, which is slow", "sysctl -w net.core.bpf_jit_enable=1")
+        }
         Some(_) => Finding::ok(NAME, "programs are compiled"),
         None => not_shown(NAME, "bpf_jit_enable"),
     }

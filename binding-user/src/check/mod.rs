@@ -155,7 +155,10 @@ mod tests {
         let report = CheckReport { version: 1, attach: false, findings };
         assert!(report.verdict().unwrap_err().to_string().ends_with("for what failed: tap"));
         let text = report.to_text();
-        assert!(text.contains("failed   tap     make the tap: no\n                 hint: load the module tun"), "{text}");
+        assert!(
+            text.contains("failed   tap     make the tap: no\n                 hint: load the module tun"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -21,7 +21,8 @@ const TRIAL: usize = 16 * 1024;
 /// Whether pins can be made, and would last.
 pub(super) fn bpffs(bpffs: &Bpffs) -> Finding {
     const NAME: &str = "bpffs";
-    const LASTING: &str = "run tapwire in the node's mount namespace, or with the node's bpffs mounted into the container";
+    const LASTING: &str =
+        "run tapwire in the node's mount namespace, or with the node's bpffs mounted into the container";
     let shown = bpffs.path().display();
     let of_init = Bpffs::is_in_mount_namespace_of_init();
     if let Err(error) = bpffs.check() {
@@ -40,7 +41,9 @@ pub(super) fn bpffs(bpffs: &Bpffs) -> Finding {
         Some(true) => Finding::ok(NAME, format!("{shown} lies on a bpffs of the node")),
         Some(false) => Finding::warning(
             NAME,
-            format!("{shown} lies on a bpffs; this is not the mount namespace of process 1: pins last only if that bpffs is the node's"),
+            format!(
+                "{shown} lies on a bpffs; this is not the mount namespace of process 1: pins last only if that bpffs is the node's"
+            ),
             LASTING,
         ),
         None => Finding::warning(
@@ -85,16 +88,16 @@ fn nearest(folder: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Verdict, *};
+    use super::{super::Verdict, state};
 
     #[test]
     fn a_state_folder_is_tried_and_left_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().join("run/tapwire");
-        assert_eq!(super::state(&state).verdict, Verdict::Ok);
+        let missing = folder.path().join("run/tapwire");
+        assert_eq!(state(&missing).verdict, Verdict::Ok);
         assert!(!folder.path().join("run").exists());
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(super::state(&file).verdict, Verdict::Failed);
+        assert_eq!(state(&file).verdict, Verdict::Failed);
     }
 }

@@ -10,8 +10,18 @@ const CAPABILITIES: [(u8, &str, &str, bool); 6] = [
     (21, "CAP_SYS_ADMIN", "enters the pod's namespace; loads programs on kernels before 5.8", true),
     (39, "CAP_BPF", "loads programs; CAP_SYS_ADMIN does as well", false),
     (38, "CAP_PERFMON", "lets the verifier follow pointers; CAP_SYS_ADMIN does as well", false),
-    (19, "CAP_SYS_PTRACE", "finds the namespaces of other processes (--netns pid:N, and bindings of pods without a name)", false),
-    (1, "CAP_DAC_OVERRIDE", "reads the pod's resolv.conf and writes the state folder, where they are not this user's", false),
+    (
+        19,
+        "CAP_SYS_PTRACE",
+        "finds the namespaces of other processes (--netns pid:N, and bindings of pods without a name)",
+        false,
+    ),
+    (
+        1,
+        "CAP_DAC_OVERRIDE",
+        "reads the pod's resolv.conf and writes the state folder, where they are not this user's",
+        false,
+    ),
 ];
 
 /// What CAP_SYS_ADMIN includes.

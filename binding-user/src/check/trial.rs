@@ -211,5 +211,8 @@ async fn once(environment: &Environment, scratch: &Scratch, netlink: &Netlink, o
     if netlink.nics().await? != before {
         return Err(Error::new("detach", "the links are not as they were"));
     }
-    Ok(serde_json::to_value(journal.wire.to_network).ok().and_then(|way| way.as_str().map(str::to_owned)).unwrap_or_default())
+    Ok(serde_json::to_value(journal.wire.to_network)
+        .ok()
+        .and_then(|way| way.as_str().map(str::to_owned))
+        .unwrap_or_default())
 }

@@ -94,7 +94,8 @@ impl Netns {
     pub fn open_path(path: &Path) -> Result<Self> {
         let what = || format!("open the network namespace {}", path.display());
         // A pipe is opened without waiting for its other end; entering will tell that it is no namespace.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).context(what)?;
+        let file =
+            File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).context(what)?;
         let meta = file.metadata().context(what)?;
         let fd = OwnedFd::from(file);
         // Entering is also the check that this is a network namespace and no other file: setns says EINVAL.

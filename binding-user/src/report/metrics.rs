@@ -58,7 +58,8 @@ fn of_traffic(reports: &[Report]) -> Vec<Family> {
     let mut frames = Family::new("tapwire_frames", "counter", "Frames that were sent on. A GSO frame counts once.");
     let mut bytes = Family::new("tapwire_bytes", "counter", "Octets of those frames, Ethernet headers with them.");
     let mut dropped = Family::new("tapwire_dropped_frames", "counter", "Frames that were dropped, by reason.");
-    let mut dhcp = Family::new("tapwire_dhcp_messages", "counter", "DHCP messages, received from the guest or sent to it.");
+    let mut dhcp =
+        Family::new("tapwire_dhcp_messages", "counter", "DHCP messages, received from the guest or sent to it.");
     let mut arp = Family::new("tapwire_arp_replies", "counter", "ARP requests of the guest that were answered.");
     for report in reports.iter().filter(|report| report.counted) {
         let (binding, counters) = (("binding", report.name.as_str()), &report.counters);
@@ -136,9 +137,16 @@ mod tests {
     fn every_family_is_documented() {
         let documented = include_str!("../../../docs/metrics.md");
         let text = open_metrics(&[], 0);
-        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split_once(' '));
+        let names =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split_once(' '));
         for (name, kind) in names {
-            let suffix = if kind == "counter" { "_total" } else if kind == "info" { "_info" } else { "" };
+            let suffix = if kind == "counter" {
+                "_total"
+            } else if kind == "info" {
+                "_info"
+            } else {
+                ""
+            };
             assert!(documented.contains(&format!("\n| `{name}{suffix}` | {kind} |")), "{name}");
         }
     }
