@@ -67,6 +67,18 @@ impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     }
 }
 
+/// Adds the operation to a foreign error that names its own call only, and whose cause lies below it, as aya's do.
+pub trait Chained<T> {
+    /// On failure, `what` was being done, and this is all that led to it.
+    fn chained<W: Into<String>>(self, what: impl FnOnce() -> W) -> Result<T>;
+}
+
+impl<T, E: std::error::Error> Chained<T> for std::result::Result<T, E> {
+    fn chained<W: Into<String>>(self, what: impl FnOnce() -> W) -> Result<T> {
+        self.map_err(|error| Error::new(what(), chain(&error)))
+    }
+}
+
 /// A foreign error with everything that it says lies below it: many name their own call only, and the cause is deeper.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -42,7 +42,8 @@ impl Parsed {
             } else {
                 let (name, labels, value) = sample(line);
                 let kind = &parsed.kinds[&family];
-                let suffix = BTreeMap::from([("counter", "_total"), ("info", "_info"), ("stateset", ""), ("gauge", "")]);
+                let suffix =
+                    BTreeMap::from([("counter", "_total"), ("info", "_info"), ("stateset", ""), ("gauge", "")]);
                 assert_eq!(name, format!("{family}{}", suffix[kind.as_str()]), "{line}");
                 assert!(kind != "stateset" || (labels.contains_key(&family) && value < 2), "{line}");
                 assert!(parsed.samples.insert((name, labels), value).is_none(), "twice: {line}");

@@ -6,7 +6,7 @@ use aya::maps::{Array, Map, MapData, PerCpuArray};
 use binding_common::{Counters, MacAddr};
 
 use super::{Bpffs, bpffs::make_private_folder};
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Chained as _, Error, Result};
 
 /// Name of the pin of the counters.
 const COUNTERS: &str = "counters";
@@ -60,29 +60,29 @@ impl Pins {
 
     /// The MAC that the programs have learnt of the guest, if they have.
     pub fn learned(&self) -> Result<Option<MacAddr>> {
-        let number = self.learned_map()?.get(&0, 0).context(|| "read the guest's MAC")?;
+        let number = self.learned_map()?.get(&0, 0).chained(|| "read the guest's MAC")?;
         Ok(Some(MacAddr::from_number(number)).filter(|mac| *mac != MacAddr::ZERO))
     }
 
     /// Has the programs learn the guest's MAC anew.
     pub fn forget_learned(&self) -> Result<()> {
-        self.learned_map()?.set(0, 0, 0).context(|| "forget the guest's MAC")
+        self.learned_map()?.set(0, 0, 0).chained(|| "forget the guest's MAC")
     }
 
     fn learned_map(&self) -> Result<Array<MapData, u64>> {
         let path = self.folder.join(LEARNED);
         let what = || format!("open the map {}", path.display());
-        Map::Array(MapData::from_pin(&path).context(what)?).try_into().context(what)
+        Map::Array(MapData::from_pin(&path).chained(what)?).try_into().chained(what)
     }
 
     /// What the programs counted, all CPUs together.
     pub fn counters(&self) -> Result<Counters> {
         let path = self.folder.join(COUNTERS);
         let what = || format!("read the counters at {}", path.display());
-        let map = Map::PerCpuArray(MapData::from_pin(&path).context(what)?);
-        let map = PerCpuArray::<_, Counters>::try_from(map).context(what)?;
+        let map = Map::PerCpuArray(MapData::from_pin(&path).chained(what)?);
+        let map = PerCpuArray::<_, Counters>::try_from(map).chained(what)?;
         let mut sum = Counters::ZERO;
-        for counters in map.get(&0, 0).context(what)?.iter() {
+        for counters in map.get(&0, 0).chained(what)?.iter() {
             sum.add(counters);
         }
         Ok(sum)

@@ -26,7 +26,7 @@ fn what_is_no_lease_file_is_refused_and_never_waited_for() {
         assert!(said.contains(&format!("read the lease file {not_file}")), "{said}");
     }
     for (content, why) in [
-        (&b"mtu = \"\x1b[2J\"\n"[..], "mtu: an integer is wanted"),
+        (&b"mtu = \"\x1b[2J\"\n"[..], "line 1: "),
         (b"hostname = \"\\u001b[2J\"\n", "not a name"),
         (b"\"\\u001b[2J\" = 1\n", "there is no key"),
         (b"mtu = 1400\n\xff\n", "line 2: it is not UTF-8"),

@@ -24,10 +24,10 @@ const LEASE: [(&str, &[&str]); 10] = [
     ("--hostname", &["", "-rf", "a b", "a;reboot", "$(reboot)", "a\nb", "a..b", LONG, ESCAPE]),
     ("--lease-time", &["", "0", "29", "-1", "4294967296", "1h", "forever", "1.5", ESCAPE]),
     ("--ntp-servers", &["", "10.0.0", "fd00::1", "ntp.example", "127.0.0.1"]),
-    ("--tftp-server-name", &["", "a b", "fd00::1", "a\nb", LONG, ESCAPE]),
+    ("--tftp-server-name", &["", "fd00::1", "a\nb", LONG, ESCAPE]),
     ("--boot-file-name", &["", "a\nb", ESCAPE, LONG]),
     ("--tftp-servers", &["", "tftp.example", "10.0.0.1/24"]),
-    ("--private-option", &["", "240", "240=", "=x", "223=x", "255=x", "-1=x", "256=x", "240=a\nb", ESCAPE]),
+    ("--private-option", &["", "240", "240=", "=x", "223=x", "255=x", "-1=x", "256=x", ESCAPE]),
 ];
 
 /// The flags of `attach` alone.
@@ -63,6 +63,7 @@ fn assert_refused(base: &[&str], flags: &[(&str, &[&str])]) {
             // With the value in the same word: one that begins with a dash is still a value.
             let given = format!("{flag}={value}");
             let output = tapwire.output(&[base, &[&given]].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{given:?}");
             let said = plain(&output, 2);
             assert!(said.starts_with("error: ") && said.contains(flag), "{given:?}: {said}");
         }

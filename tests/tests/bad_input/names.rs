@@ -48,7 +48,7 @@ fn a_binding_that_is_named_oddly_is_refused_by_every_verb() {
 fn other_interfaces_of_the_pod_may_be_called_anything() {
     lab::require_root!();
     let lab = Lab::new("oddpod");
-    for name in [&b"\xff\xfe"[..], b"\x1b[2J", b"a%sb", b"\"'`$(x)"] {
+    for name in [&b"\xff\xfe"[..], b"\x1b[2J", b"\"'`$(x)"] {
         let name = OsString::from_vec(name.to_vec());
         let words = ["ip", "link", "add", "name"].map(OsString::from).into_iter().chain([name]);
         let words: Vec<_> = words.chain(["type", "bridge"].map(OsString::from)).collect();

@@ -54,7 +54,11 @@ fn advisories(tally: &mut Tally) {
     let judged = step::timed("cargo deny: advisories", || {
         let mut command = step::cargo();
         command.args(["deny", "check", "--hide-inclusion-graph", "--disable-fetch", "advisories"]);
-        if step::stream(&mut command, |line| println!("{line}"))? { Ok(()) } else { bail!("a dependency has an advisory") }
+        if step::stream(&mut command, |line| println!("{line}"))? {
+            Ok(())
+        } else {
+            bail!("a dependency has an advisory")
+        }
     });
     if let Err(error) = judged {
         tally.step_failed(&format!("{error:#}"));
@@ -69,7 +73,8 @@ fn sbom() -> Result<()> {
     let made = step::quiet(&mut command);
     // It writes one for each crate of the workspace, into the sources.
     let drafts = drafts()?;
-    let ours = drafts.iter().find(|path| path.ancestors().nth(1).is_some_and(|folder| folder.ends_with("binding-user")));
+    let ours =
+        drafts.iter().find(|path| path.ancestors().nth(1).is_some_and(|folder| folder.ends_with("binding-user")));
     let kept = made.and_then(|()| keep(ours.context("cargo-cyclonedx left no file for binding-user")?));
     for draft in &drafts {
         fs::remove_file(draft).with_context(|| format!("remove {}", draft.display()))?;
