@@ -1,5 +1,5 @@
 //! `tapwire check` says what is missing, in the right line, and leaves nothing behind.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{fs, process::Command};
 

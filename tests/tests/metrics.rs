@@ -1,8 +1,8 @@
-//! `tapwire list -o openmetrics` is OpenMetrics, and tells what the programs counted.
+//! `tapwire list -o openmetrics` is `OpenMetrics`, and tells what the programs counted.
 //!
 //! The parser here is strict and our own: it takes what the specification's ABNF takes and nothing else, as far as the
 //! kinds of metrics that are printed go. Names and labels are compared with what is documented as a contract.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +31,7 @@ impl Parsed {
                 let (what, name, value) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
                 match what {
                     "TYPE" => {
-                        family = name.to_owned();
+                        name.clone_into(&mut family);
                         let before = parsed.kinds.insert(family.clone(), value.to_owned());
                         assert_eq!(before, None, "{family} comes twice: families must not interleave");
                     }
@@ -150,7 +150,7 @@ fn every_counter_of_show_is_a_sample_and_every_name_is_documented() {
     let wire = [("binding", "quiet"), ("hook", "clsact"), ("address", ""), ("nic", "eth0"), ("mac_mode", "swap")];
     assert_eq!(parsed.value("tapwire_binding_info", &wire), 1);
     let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md")).unwrap();
-    for ((name, labels), _) in &parsed.samples {
+    for (name, labels) in parsed.samples.keys() {
         let row = documented.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
         let row = row.unwrap_or_else(|| panic!("{name} is not documented"));
         assert!(labels.keys().all(|label| row.contains(&format!("`{label}`"))), "{name}: {labels:?}");

@@ -33,7 +33,7 @@ const HELPERS: [(BpfHelper, &str, Option<&str>); 10] = [
 const MAPS: [(MapType, &str); 3] =
     [(MapType::Array, "array"), (MapType::PerCpuArray, "percpu_array"), (MapType::Hash, "hash")];
 
-/// What is charged to RLIMIT_MEMLOCK for one binding, with room for as many again while its programs are replaced.
+/// What is charged to `RLIMIT_MEMLOCK` for one binding, with room for as many again while its programs are replaced.
 const MEMLOCK: u64 = 16 << 20;
 
 /// Everything about the kernel.

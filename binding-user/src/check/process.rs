@@ -24,7 +24,7 @@ const CAPABILITIES: [(u8, &str, &str, bool); 6] = [
     ),
 ];
 
-/// What CAP_SYS_ADMIN includes.
+/// What `CAP_SYS_ADMIN` includes.
 const WITHIN_SYS_ADMIN: [u8; 2] = [38, 39];
 
 /// The effective capabilities, from `/proc/thread-self/status`.

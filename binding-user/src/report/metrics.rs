@@ -1,4 +1,4 @@
-//! All bindings as OpenMetrics text, for Prometheus and its like. Names and labels are a contract (`docs/metrics.md`).
+//! All bindings as `OpenMetrics` text, for Prometheus and its like. Names and labels are a contract (`docs/metrics.md`).
 //!
 //! Every reason and every message is there from the beginning, at zero: a series that begins with its first event hides
 //! that event from `rate()`. A binding whose counters cannot be read has no samples of them: zeros would look like a reset.
@@ -109,7 +109,7 @@ fn of_bindings(reports: &[Report]) -> Vec<Family> {
     vec![info, states]
 }
 
-/// A label's value, as `escaped-string` of the OpenMetrics specification 1.0.
+/// A label's value, as `escaped-string` of the `OpenMetrics` specification 1.0.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

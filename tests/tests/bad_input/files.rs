@@ -69,7 +69,7 @@ fn a_resolv_conf_of_nonsense_is_told_of_in_a_few_lines() {
     let lab = Lab::new("nonsense");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("resolv.conf");
-    let junk = [&b"\0\xff\x1b[2J "[..], &[b'x'; 30_000], b"\n"].concat();
+    let junk = [&b"\0\xff\x1b[2J "[..], &vec![b'x'; 30_000], b"\n"].concat();
     let content =
         [&junk[..], &b"\x1b]0;title\x07\n".repeat(2_000), b"nameserver 10.96.0.10\nsearch \x1b[2J ok.example\n"]
             .concat();

@@ -60,14 +60,13 @@ fn memory_that_runs_out_at_any_call_of_bpf_changes_nothing() {
     let calls = count_calls(&lab.tapwire, &attach);
     lab.tapwire.run(&["detach", "b"]).unwrap();
     lab.assert_unchanged();
-    // A dozen of them, over the whole of attach; the first is the question for TCX.
+    // Each third, over the whole of attach. Many are questions of aya's that may go unanswered.
     let mut failed = 0;
-    for nth in (1..=calls).step_by(calls.div_ceil(12)) {
+    for nth in (1..=calls).step_by(3) {
         let inject = format!("inject=bpf:error=ENOMEM:when={nth}");
         let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=bpf", "-e", &inject];
         let mut command = lab.tapwire.under(&runner, &attach);
         if command.output().unwrap().status.success() {
-            // A question that may go unanswered.
             lab.tapwire.run(&["detach", "b"]).unwrap();
         } else {
             failed += 1;
@@ -77,14 +76,14 @@ fn memory_that_runs_out_at_any_call_of_bpf_changes_nothing() {
         }
         lab.assert_unchanged();
     }
-    assert!(failed > 6, "of {calls} calls only {failed} mattered");
+    assert!(failed >= 5, "of {calls} calls only {failed} mattered");
 }
 
-/// How often attach calls bpf(2).
+/// How often attach calls bpf(2) on its main thread; strace counts each thread on its own.
 fn count_calls(tapwire: &Tapwire, attach: &[&str]) -> usize {
     let output =
         tapwire.under(&["strace", "-f", "-qq", "-e", "trace=bpf", "-e", "signal=none"], attach).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
-    said.lines().filter(|line| line.contains("bpf(BPF_")).count()
+    said.lines().filter(|line| line.starts_with("bpf(BPF_")).count()
 }

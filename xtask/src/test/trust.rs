@@ -1,5 +1,5 @@
 //! What is built into tapwire, judged and listed: licences, sources, doubles and known holes by cargo-deny (`deny.toml`),
-//! and a list of it all for whoever ships it (an SBOM in CycloneDX).
+//! and a list of it all for whoever ships it (an SBOM in the form `CycloneDX`).
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ pub(super) fn run(tally: &mut Tally) {
     }
 }
 
-/// Known holes, by the database of RustSec, which has to be fetched.
+/// Known holes, by the database of `RustSec`, which has to be fetched.
 fn advisories(tally: &mut Tally) {
     let fetched = step::timed("cargo deny: fetch the advisories", || {
         let mut command = std::process::Command::new("timeout");
@@ -68,7 +68,7 @@ fn advisories(tally: &mut Tally) {
 /// Lists what `tapwire` is built of, and looks whether the list is whole.
 fn sbom() -> Result<()> {
     let mut command = step::cargo();
-    command.args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--describe", "crate"]);
+    command.args(["cyclonedx", "--format", "json", "--spec-version", "1.5"]);
     command.args(["--manifest-path", "binding-user/Cargo.toml", "--override-filename", DRAFT, "--quiet"]);
     let made = step::quiet(&mut command);
     // It writes one for each crate of the workspace, into the sources.
@@ -91,6 +91,8 @@ fn drafts() -> Result<Vec<PathBuf>> {
 /// Puts the list beside the binary, if it names what it must.
 fn keep(draft: &Path) -> Result<()> {
     let text = fs::read_to_string(draft).with_context(|| format!("read {}", draft.display()))?;
+    // Where the sources lay is of no use to others, and would make each machine's list another.
+    let text = text.replace(&format!("file://{}", step::root().display()), "file://");
     check(&serde_json::from_str(&text)?)?;
     let folder = step::target().join("release");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
