@@ -47,7 +47,12 @@ impl Lab {
 
 /// What a refusal said: exit code 1, one line of error, perhaps a hint, and no character that acts on a terminal.
 fn refusal(mut command: Command) -> String {
-    let said = plain(&command.output().unwrap(), 1);
+    refused(&command.output().unwrap())
+}
+
+/// The same of a command that has been run.
+fn refused(output: &Output) -> String {
+    let said = plain(output, 1);
     let mut lines = said.lines();
     assert!(lines.next().is_some_and(|line| line.starts_with("error: ")), "{said}");
     assert!(lines.next().is_none_or(|line| line.starts_with("hint: ")), "{said}");
