@@ -43,7 +43,12 @@ fn advisories(tally: &mut Tally) {
         command.current_dir(step::root()).env("GIT_TERMINAL_PROMPT", "0");
         command.args([PATIENCE, "cargo", "deny", "fetch", "db"]);
         let mut last = String::new();
-        let fetched = step::stream(&mut command, |line| line.clone_into(&mut last))?;
+        let fetched = step::stream(&mut command, |line| {
+            // The last word is git's own.
+            if !line.trim().is_empty() {
+                line.clone_into(&mut last);
+            }
+        })?;
         ensure!(fetched, "{last}");
         Ok(())
     });
