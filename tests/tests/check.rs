@@ -61,7 +61,10 @@ fn this_machine_can_attach_and_is_left_as_it_was() {
     // Other tests make pins and namespaces of their own beside this one.
     let ours = || {
         let state: Vec<_> = fs::read_dir(tapwire.state()).unwrap().flatten().map(|entry| entry.file_name()).collect();
-        (state, tapwire.pins().exists(), fs::read_to_string("/proc/self/mountinfo").unwrap())
+        // What the trial mounts has this source.
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mounts: Vec<_> = mounts.lines().filter(|line| line.contains(" tapwire ")).map(str::to_owned).collect();
+        (state, tapwire.pins().exists(), mounts)
     };
     let before = ours();
     let checked = check(&tapwire, &[]);

@@ -202,7 +202,8 @@ async fn hooks(environment: &Environment, scratch: &Scratch, netlink: &Netlink) 
 /// One binding, made, looked at and removed. Gives its way to the network.
 async fn once(environment: &Environment, scratch: &Scratch, netlink: &Netlink, options: &[&str]) -> Result<String> {
     let before = netlink.nics().await?;
-    let journal = attach(environment, &scratch.request(options)?).await?;
+    // On the heap: the future of attach is large.
+    let journal = Box::pin(attach(environment, &scratch.request(options)?)).await?;
     let state = State::of(environment, &journal).await?;
     detach(environment, &journal.name).await?;
     if state != State::Ready {
