@@ -35,6 +35,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every word that [`Self::word`] can give.
+    pub const WORDS: [&str; 3] = ["ready", "degraded", "gone"];
+
     /// The word.
     pub fn word(&self) -> &'static str {
         match self {

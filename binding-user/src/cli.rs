@@ -53,7 +53,9 @@ pub enum Command {
     /// Remove a binding and give the pod NIC back what it had.
     Detach(Existing),
     /// List the bindings.
-    List(Output),
+    List(ListOutput),
+    /// Say what this host can do, and what is missing for attach; change nothing.
+    Check(Check),
     /// Show a binding with its lease and counters.
     Show(Existing),
     /// Give bindings the programs of this tapwire, while they run. Roll back with the older tapwire's own `upgrade`.
@@ -79,6 +81,38 @@ pub enum Format {
     Text,
     /// For programs; the layout is a contract.
     Json,
+}
+
+/// How `list` prints.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ListOutput {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: ListFormat,
+}
+
+/// Forms of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; the layout is a contract.
+    Json,
+    /// For Prometheus and its like: all counters; the names are a contract.
+    #[value(name = "openmetrics")]
+    OpenMetrics,
+}
+
+/// What is checked.
+#[derive(Clone, Debug, Args)]
+pub struct Check {
+    /// A pod's network namespace that shall be entered too: a name, a path, pid:N, or self.
+    #[arg(long, value_name = "NAME|PATH|pid:N|self")]
+    pub netns: Option<NetnsSpec>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Where the pod NIC is, and what the guest is told of it.

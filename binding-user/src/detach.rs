@@ -37,8 +37,8 @@ pub(crate) async fn undo(environment: &Environment, mut journal: Journal) -> Res
             environment.bpffs.check()?;
         }
         journal.phase = Phase::Detaching;
-        // Only a note for others: a full disk must not keep the NIC from what it had.
-        errors.extend(environment.store.save(&journal).err());
+        // Only a note for others: a full disk must not keep the NIC from what it had, nor the record from going.
+        let _ = environment.store.save(&journal);
         errors.extend(scene.undo(&journal, &pins).await);
     }
     errors.extend(pins.remove().err());

@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+use crate::input::printable;
+
+/// White space as messages are laid out with; any other stays, to be escaped.
+const LINE_SPACE: [char; 3] = [' ', '\n', '\t'];
+
 /// A failure: what was tried, why it did not work, and what the operator can do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
@@ -20,13 +25,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// `what` names the operation and its object, `why` is the cause.
     pub fn new(what: impl Into<String>, why: impl fmt::Display) -> Self {
-        Self { what: one_line(&what.into()), why: one_line(&why.to_string()), hint: None }
+        Self { what: shown(&what.into()), why: shown(&why.to_string()), hint: None }
     }
 
     /// The same failure with a remedy.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(one_line(&hint.into())), ..self }
+        Self { hint: Some(shown(&hint.into())), ..self }
     }
 
     /// The remedy, if there is one.
@@ -62,6 +67,18 @@ impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     }
 }
 
+/// Adds the operation to a foreign error that names its own call only, and whose cause lies below it, as aya's do.
+pub trait Chained<T> {
+    /// On failure, `what` was being done, and this is all that led to it.
+    fn chained<W: Into<String>>(self, what: impl FnOnce() -> W) -> Result<T>;
+}
+
+impl<T, E: std::error::Error> Chained<T> for std::result::Result<T, E> {
+    fn chained<W: Into<String>>(self, what: impl FnOnce() -> W) -> Result<T> {
+        self.map_err(|error| Error::new(what(), chain(&error)))
+    }
+}
+
 /// A foreign error with everything that it says lies below it: many name their own call only, and the cause is deeper.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -77,12 +94,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Causes come from kernels and crates and may span lines; the operator's line may not. They quote what they were given:
-/// its control characters are shown, and not sent to the operator's terminal.
-fn one_line(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if !line.contains(char::is_control) {
-        return line;
-    }
-    line.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+/// Causes come from kernels and crates and may span lines, and names come from anybody; the operator's line is one line,
+/// and does nothing to the terminal.
+fn shown(text: &str) -> String {
+    printable(&text.split(LINE_SPACE).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")).into_owned()
 }

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    libc,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
     datapath::{Build, Hook, PinnedMaps, bpffs::make_private_folder},
     error::{Context as _, Error, Result},
     guard::Guard,
+    input::{self, Links},
     lease::Lease,
     netns::NetnsId,
     nic::Nic,
@@ -25,6 +29,14 @@ use crate::{
     snapshot::Snapshot,
     wire::Wire,
 };
+
+mod valid;
+
+/// Octets that a journal may have: of a pod NIC with thousands of routes.
+const LIMIT: u64 = 16 * 1024 * 1024;
+
+/// What helps where the state folder cannot be used.
+const STATE_HINT: &str = "make it writable, with space left; TAPWIRE_STATE_DIR names another";
 
 /// The layout of the record. A record of a later version is refused, never guessed at. The first one knew no changes of a
 /// lease and no MAC of the guest's own; what it lacks has defaults.
@@ -169,26 +181,39 @@ impl Store {
         Self { folder: folder.into() }
     }
 
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Waits until no other process changes a binding. One lock for all: bindings may share a namespace or a tap, and a
     /// change takes a tenth of a second.
     pub fn lock(&self) -> Result<Lock> {
-        make_private_folder(&self.folder)?;
+        make_private_folder(&self.folder).map_err(|error| error.with_hint(STATE_HINT))?;
         let path = self.folder.join("lock");
         let what = || format!("lock {}", path.display());
-        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).context(what)?;
+        let file = Self::lock_options().create(true).truncate(false).mode(0o600).open(&path).context(what);
+        let file = file.map_err(|error| error.with_hint(STATE_HINT))?;
         Flock::lock(file, FlockArg::LockExclusive).map(Lock).map_err(|(_, errno)| errno).context(what)
+    }
+
+    /// Never waits, and never locks a file elsewhere.
+    fn lock_options() -> fs::OpenOptions {
+        let mut options = File::options();
+        options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+        options
     }
 
     /// Whether some process is changing a binding right now.
     pub fn is_busy(&self) -> bool {
-        let Ok(file) = File::open(self.folder.join("lock")) else { return false };
+        let Ok(file) = Self::lock_options().open(self.folder.join("lock")) else { return false };
         Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
     }
 
     /// The record of a binding, if there is one.
     pub fn load(&self, name: &str) -> Result<Option<Journal>> {
         let path = self.path(name);
-        match fs::read(&path) {
+        match input::read(&path, LIMIT, Links::Refused) {
             Ok(text) => parse(&path, &text).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context(|| format!("read the journal {}", path.display())),
@@ -211,11 +236,13 @@ impl Store {
         make_private_folder(&self.folder)?;
         let text = serde_json::to_vec_pretty(journal).context(what)?;
         let temporary = self.folder.join(format!("{}.new", journal.name));
-        let options = File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary);
-        let mut file = options.context(what)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).context(what)?;
-        fs::rename(&temporary, &path).context(what)?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).context(what)
+        let written = write_synced(&temporary, &text).and_then(|()| fs::rename(&temporary, &path));
+        let synced = written.and_then(|()| File::open(&self.folder)?.sync_all());
+        synced.map_err(|error| {
+            // Half a record is of no use, and would take the space that the next one needs.
+            let _ = fs::remove_file(&temporary);
+            Error::new(what(), error).with_hint(STATE_HINT)
+        })
     }
 
     /// Removes a record.
@@ -242,7 +269,10 @@ impl Store {
         paths.sort();
         let (mut journals, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
-            match fs::read(&path).context(what).and_then(|text| parse(&path, &text)) {
+            match input::read(&path, LIMIT, Links::Refused)
+                .context(|| format!("read the journal {}", path.display()))
+                .and_then(|text| parse(&path, &text))
+            {
                 Ok(journal) => journals.push(journal),
                 Err(error) => errors.push(error),
             }
@@ -253,6 +283,14 @@ impl Store {
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.json"))
     }
+}
+
+fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let mut options = File::options();
+    let mut file = options.create(true).truncate(true).write(true).mode(0o600).custom_flags(flags).open(path)?;
+    file.write_all(text)?;
+    file.sync_all()
 }
 
 /// Reads the text of a record; `path` is for the errors.
@@ -268,5 +306,7 @@ pub fn parse(path: &Path, text: &[u8]) -> Result<Journal> {
         return Err(Error::new(what(), format!("it is of version {version}, this program knows {VERSION}"))
             .with_hint("use the tapwire that wrote it"));
     }
-    serde_json::from_slice(text).context(what)
+    let journal = serde_json::from_slice(text).context(what)?;
+    valid::check(path, &journal).context(what)?;
+    Ok(journal)
 }

@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod binding;
 pub mod change;
+pub mod check;
 pub mod cli;
 pub mod counts;
 pub mod datapath;
@@ -18,6 +19,7 @@ pub mod error;
 pub mod facts;
 pub mod guard;
 pub mod guest_mac;
+pub mod input;
 pub mod journal;
 #[cfg(test)]
 mod lab;

@@ -10,10 +10,12 @@ use binding_user::{
     attach::attach,
     binding::Environment,
     change::change,
-    cli::{Cli, Command, Discover, Format, LeaseCommand, LeaseSet, Output},
+    check::CheckReport,
+    cli::{Check, Cli, Command, Discover, Format, LeaseCommand, LeaseSet, ListFormat, ListOutput, Output},
     datapath::Bpffs,
     detach::detach,
     discovery::Discovery,
+    input::{printable, printable_lines},
     journal::Store,
     report::{self, Report},
     upgrade::{Upgrade, upgrade, upgrade_all},
@@ -23,7 +25,10 @@ use serde::Serialize;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -34,6 +39,17 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version, or wrong usage. What is wrong may be another's text, so it is shown as text.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        eprint!("{}", printable_lines(&error.render().to_string()));
+        return ExitCode::from(2);
+    }
+    // A reader of the help that went away needs no word on it.
+    let _ = error.print();
+    ExitCode::SUCCESS
 }
 
 async fn run(cli: Cli) -> Result<()> {
@@ -54,6 +70,7 @@ async fn run(cli: Cli) -> Result<()> {
             })
         }
         Command::List(output) => list(&environment, output).await,
+        Command::Check(arguments) => check(&environment, &arguments),
         Command::Lease(LeaseCommand::Set(arguments)) => lease_set(&environment, &arguments).await,
         Command::Upgrade(arguments) => {
             let done = match arguments.name() {
@@ -89,29 +106,46 @@ async fn lease_set(environment: &Environment, arguments: &LeaseSet) -> Result<()
 
 fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", printable(warning));
     }
 }
 
-async fn list(environment: &Environment, output: Output) -> Result<()> {
+fn check(environment: &Environment, arguments: &Check) -> Result<()> {
+    let report = CheckReport::make(environment, arguments.netns.as_ref());
+    print(arguments.output, &report, CheckReport::to_text)?;
+    report.verdict()
+}
+
+async fn list(environment: &Environment, output: ListOutput) -> Result<()> {
     let (journals, errors) = environment.store.list()?;
     let mut reports = Vec::new();
     for journal in &journals {
         reports.push(Report::of(environment, journal).await);
     }
-    print(output, &reports, |reports| report::table(reports))?;
+    match output.output {
+        ListFormat::Text => write_out(&printable_lines(&report::table(&reports))),
+        ListFormat::Json => write_out(&to_json(&reports)?),
+        ListFormat::OpenMetrics => write_out(&report::open_metrics(&reports, errors.len())),
+    }
     Error::join(errors)
 }
 
 fn print<T: Serialize>(output: Output, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
-    let text = match output.output {
-        Format::Text => text(value),
-        Format::Json => serde_json::to_string_pretty(value).context(|| "write JSON")?,
-    };
+    write_out(&match output.output {
+        Format::Text => printable_lines(&text(value)).into_owned(),
+        Format::Json => to_json(value)?,
+    });
+    Ok(())
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).context(|| "write JSON")
+}
+
+fn write_out(text: &str) {
     // What was to be done is done: a reader that went away, or a full disk behind it, does not undo it.
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => eprintln!("warning: write the output: {error}"),
         _ => {}
     }
-    Ok(())
 }

@@ -13,7 +13,7 @@ use std::{
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 /// Octets that are read of a file: far more than a resolv.conf or a host name has.
-const LIMIT: u64 = 64 * 1024;
+pub(crate) const LIMIT: u64 = 64 * 1024;
 
 /// Reads `path`, relative to the root of the process. `None` when there is no such regular file; or when the process has
 /// the node's root, as a QEMU that was only put into the pod's network namespace: the node's files are never the pod's.

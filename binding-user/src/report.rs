@@ -23,6 +23,10 @@ use crate::{
     wire::{MacMode, ToNetwork},
 };
 
+mod metrics;
+
+pub use metrics::open_metrics;
+
 /// Everything about a binding.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -50,6 +54,9 @@ pub struct Report {
     pub programs: Option<Build>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+    /// Whether the counters could be read; if not, they are zeros that mean nothing, and a warning says so.
+    #[serde(skip)]
+    pub counted: bool,
 }
 
 /// The pod NIC of a binding.
@@ -154,10 +161,10 @@ impl Report {
             GuestMac::Learn => pins.learned(&journal.maps).ok().flatten(),
             _ => None,
         };
-        let counters = counters(environment, journal, &pins).unwrap_or_else(|error| {
+        let counted = counters(environment, journal, &pins);
+        if let Err(error) = &counted {
             warnings.push(format!("the counters are not known: {error}"));
-            Counters::ZERO
-        });
+        }
         Self {
             version: 1,
             name: journal.name.clone(),
@@ -190,7 +197,8 @@ impl Report {
                 guard_off: journal.guard.off.clone(),
                 guard_allowed: journal.request.guard.allowed.clone(),
             },
-            counters: CountersReport::from(&counters),
+            counted: counted.is_ok(),
+            counters: CountersReport::from(&counted.unwrap_or(Counters::ZERO)),
             programs: journal.programs.clone(),
             warnings,
         }

@@ -37,7 +37,11 @@ impl std::str::FromStr for TapOwner {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str| part.parse().map_err(|_| format!("{text:?} is not UID or UID:GID in numbers"));
+        let number = |part: &str| match part.parse() {
+            // The kernel's "nobody at all".
+            Err(_) | Ok(u32::MAX) => Err(format!("{text:?} is not UID or UID:GID in numbers")),
+            Ok(id) => Ok(id),
+        };
         match text.split_once(':') {
             None => Ok(Self { uid: number(text)?, gid: None }),
             Some((uid, gid)) => Ok(Self { uid: number(uid)?, gid: Some(number(gid)?) }),
@@ -138,7 +142,7 @@ mod tests {
     fn an_owner_is_a_user_and_perhaps_a_group() {
         assert_eq!("107".parse(), Ok(TapOwner { uid: 107, gid: None }));
         assert_eq!("107:36".parse(), Ok(TapOwner { uid: 107, gid: Some(36) }));
-        for text in ["", "qemu", "107:", ":36", "1:2:3"] {
+        for text in ["", "qemu", "107:", ":36", "1:2:3", "4294967295", "-1"] {
             assert!(text.parse::<TapOwner>().is_err(), "{text}");
         }
     }

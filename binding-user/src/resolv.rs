@@ -4,17 +4,28 @@
 //! where the pod has no file of its own that can be found there is no DNS in the lease, unless the operator names some.
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, lease::values, netns::NetnsSpec, podfile};
+use crate::{
+    Error, Result,
+    input::{self, Links},
+    lease::values,
+    netns::NetnsSpec,
+    podfile,
+};
 
 /// Where `ip netns exec` takes a namespace's files in /etc from.
 const NETNS_ETC: &str = "/etc/netns";
+
+/// Warnings that are told of one file; it is the tenant's, and may hold anything.
+const WARNINGS: usize = 8;
+/// Characters of one of them.
+const WARNING_LENGTH: usize = 160;
 
 /// What a resolv.conf says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +126,7 @@ impl Resolv {
         let Some(path) = named.map(Path::to_owned).or_else(|| default_path(netns)) else {
             return Ok(Self::parse(""));
         };
-        match fs::read(&path) {
+        match input::read(&path, podfile::LIMIT, Links::Followed) {
             Ok(bytes) => Ok(Self::of_file(path, &bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(Self::parse("")),
             Err(error) => Err(Error::new(format!("read {}", path.display()), error)
@@ -126,10 +137,20 @@ impl Resolv {
     /// What a file says, with its path in every warning.
     fn of_file(path: PathBuf, bytes: &[u8]) -> (Self, Vec<String>) {
         let (mut resolv, warnings) = Self::parse(&String::from_utf8_lossy(bytes));
-        let warnings = warnings.into_iter().map(|warning| format!("{}, {warning}", path.display())).collect();
+        let mut told: Vec<_> = warnings.iter().take(WARNINGS).map(|warning| shortened(&path, warning)).collect();
+        if warnings.len() > WARNINGS {
+            told.push(format!("{}: {} more lines make no sense", path.display(), warnings.len() - WARNINGS));
+        }
         resolv.path = Some(path);
-        (resolv, warnings)
+        (resolv, told)
     }
+}
+
+/// A warning with its file; a line of a file that is none may be endless.
+fn shortened(path: &Path, warning: &str) -> String {
+    let end = warning.char_indices().nth(WARNING_LENGTH).map(|(at, _)| at);
+    let (text, more) = end.map_or((warning, ""), |at| (&warning[..at], "…"));
+    format!("{}, {text}{more}", path.display())
 }
 
 fn default_path(netns: &NetnsSpec) -> Option<PathBuf> {

@@ -110,13 +110,16 @@ pub async fn create(netlink: &Netlink, netns: &Netns, spec: &TapSpec) -> Result<
     }
 }
 
-/// Refuses what no interface can be called, by the rules of `dev_valid_name()`.
+/// Refuses what no interface can be called, by the rules of `dev_valid_name()`, and what nobody should call one.
 pub fn check_name(name: &str) -> Result<()> {
     // One byte of IFNAMSIZ stays for the terminating zero.
     let fits = (1..libc::IFNAMSIZ).contains(&name.len());
-    if !fits || matches!(name, "." | "..") || name.contains(['/', ':', '%']) || name.contains(char::is_whitespace) {
+    if !fits
+        || matches!(name, "." | "..")
+        || name.contains(|c: char| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control())
+    {
         return Err(Error::new(format!("make the tap \"{name}\""), "no interface can have this name")
-            .with_hint("1 to 15 bytes, without / : % and white space"));
+            .with_hint("1 to 15 bytes, without / : %, white space and control characters"));
     }
     Ok(())
 }

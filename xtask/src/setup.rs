@@ -21,6 +21,10 @@ use crate::step;
 /// The one version of bpf-linker: later ones dropped or renamed what makes it build against a distribution's LLVM.
 const LINKER: &str = "bpf-linker@0.10.3";
 const LLVM: &str = "/usr/lib/llvm-22";
+/// Judges the dependencies. This version needs no TLS and no git of its own to build.
+const DENY: &str = "cargo-deny@0.20.2";
+/// Lists the dependencies (SBOM).
+const CYCLONEDX: &str = "cargo-cyclonedx@0.5.9";
 
 /// What `cargo xtask setup` takes.
 #[derive(Args, Default)]
@@ -114,6 +118,9 @@ fn remedy(missing: &[&Need]) -> Result<()> {
     for need in missing {
         match need.remedy {
             Remedy::Linker => step::timed(&format!("cargo install {LINKER} (about two minutes)"), install_linker)?,
+            Remedy::Cargo(tool) => {
+                step::timed(&format!("cargo install {tool} (about two minutes)"), || install_tool(tool))?;
+            }
             Remedy::Link => step::timed("rustup toolchain link tapwire-bpf /usr", link_toolchain)?,
             Remedy::MountBpffs => step::timed(&format!("mount bpffs on {BPFFS}"), mount_bpffs)?,
             Remedy::Apt(_) | Remedy::AptLists => {}
@@ -126,6 +133,13 @@ fn install_linker() -> Result<()> {
     // Its feature of this name binds it to the distribution's LLVM, which outlives an update of the host's rustc.
     let features = ["--no-default-features", "--features", "llvm-22"];
     step::quiet(step::cargo().env("LLVM_PREFIX", LLVM).args(["install", "--locked", LINKER]).args(features))
+}
+
+/// Built quickly rather than well: they run for a second.
+fn install_tool(tool: &str) -> Result<()> {
+    let quick = [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("OPT_LEVEL", "1"), ("DEBUG", "false")];
+    let quick = quick.map(|(name, value)| (format!("CARGO_PROFILE_RELEASE_{name}"), value));
+    step::quiet(step::cargo().envs(quick).args(["install", "--locked", tool]))
 }
 
 fn link_toolchain() -> Result<()> {

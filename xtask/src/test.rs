@@ -4,6 +4,7 @@
 //! result for each test binary and no sum.
 
 pub(crate) mod tally;
+mod trust;
 
 use std::process::Command;
 
@@ -97,6 +98,7 @@ fn run_lints(tally: &mut Tally, programs_warned: bool) {
     if programs_warned {
         tally.step_failed("the eBPF programs compile with warnings, see the build");
     }
+    trust::run(tally);
 }
 
 fn cargo_test() -> Command {

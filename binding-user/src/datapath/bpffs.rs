@@ -38,7 +38,7 @@ impl Bpffs {
     /// Makes sure that the folder lies on a bpffs. `may_mount`: the operator asked for a mount where there is none.
     pub fn ensure(&self, may_mount: bool) -> Result<()> {
         if !self.is_on_bpffs() {
-            if self.0.starts_with(MOUNT_POINT) && (may_mount || is_mount_namespace_of_init()) {
+            if self.is_at_usual_place() && (may_mount || Self::is_in_mount_namespace_of_init() == Some(true)) {
                 let none = None::<&str>;
                 mount(Some("bpf"), MOUNT_POINT, Some("bpf"), MsFlags::empty(), none)
                     .context(|| format!("mount a bpffs on {MOUNT_POINT}"))?;
@@ -51,6 +51,17 @@ impl Bpffs {
     /// Refuses where the folder does not lie on a bpffs, and so cannot show the pins that there are.
     pub fn check(&self) -> Result<()> {
         if self.is_on_bpffs() { Ok(()) } else { Err(self.not_on_bpffs()) }
+    }
+
+    /// Whether it lies where attach would mount a bpffs.
+    pub fn is_at_usual_place(&self) -> bool {
+        self.0.starts_with(MOUNT_POINT)
+    }
+
+    /// Whether this is the mount namespace of process 1. In some sandboxes not even root may read that; then it is `None`.
+    pub fn is_in_mount_namespace_of_init() -> Option<bool> {
+        let id = |path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        Some(id("/proc/self/ns/mnt")? == id("/proc/1/ns/mnt")?)
     }
 
     fn not_on_bpffs(&self) -> Error {
@@ -70,13 +81,6 @@ impl Bpffs {
 /// Makes a folder that only root can enter; one that exists is left alone.
 pub fn make_private_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(|| format!("make {}", path.display()))
-}
-
-/// In some sandboxes not even root may read this of pid 1; then it is not proven.
-fn is_mount_namespace_of_init() -> bool {
-    let id = |path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    let own = id("/proc/self/ns/mnt");
-    own.is_some() && own == id("/proc/1/ns/mnt")
 }
 
 #[cfg(test)]

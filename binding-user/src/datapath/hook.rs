@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pins, Programs, call::info_of};
 use crate::{
-    error::{Context as _, Result, chain},
+    error::{Chained as _, Context as _, Result, chain},
     netlink::tc::{Filter, Tc},
 };
 
 /// What the kernel must have, and the process.
-pub(super) const NEEDS: &str =
-    "tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.10 or later and CAP_BPF and CAP_NET_ADMIN";
+pub(super) const NEEDS: &str = "tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.10 or later, CAP_BPF and CAP_NET_ADMIN, and memory: before 5.11 \
+     `ulimit -l unlimited`; `tapwire check` tells what is missing";
 
 /// Priority of our filters on clsact: late, so that a filter which the operator adds without thinking comes first.
 const PRIORITY: u16 = 50_000;
@@ -72,8 +72,8 @@ impl Hook {
             HookKind::Tcx => {
                 let options = TcAttachOptions::TcxOrder(LinkOrder::default());
                 let link = self.link(program, options).map_err(|error| chain(&error)).context(what)?;
-                let link: FdLink = link.try_into().context(what)?;
-                link.pin(pins.link(&self.program)).context(what)?;
+                let link: FdLink = link.try_into().chained(what)?;
+                link.pin(pins.link(&self.program)).chained(what)?;
             }
             HookKind::Clsact => {
                 add_clsact(&self.device)?;
@@ -205,7 +205,7 @@ impl From<Direction> for TcAttachType {
 fn add_clsact(device: &str) -> Result<()> {
     match tc::qdisc_add_clsact(device) {
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(nix::libc::EEXIST) => Ok(()),
-        other => other.context(|| format!("add the clsact qdisc to {device}")),
+        other => other.chained(|| format!("add the clsact qdisc to {device}")),
     }
 }
 

@@ -13,7 +13,7 @@ use binding_common::{
 use super::{PinnedMaps, Pins, hook::NEEDS};
 use crate::{
     dhcp::Replies,
-    error::{Context as _, Error, Result, chain},
+    error::{Chained as _, Context as _, Error, Result, chain},
     guard::GuardConstants,
     guest_mac::GuestMac,
     neighbours::ArpTable,
@@ -140,7 +140,7 @@ fn fill_neighbours(ebpf: &mut Ebpf, table: &ArpTable) -> Result<()> {
     let what = || "store the neighbours";
     let map = ebpf.map_mut("NEIGHBOURS").ok_or("the object has no such map").context(what)?;
     let mut map: HashMap<_, [u8; 4], [u8; 6]> = map.try_into().context(what)?;
-    table.entries.iter().try_for_each(|(address, mac)| map.insert(address.octets(), mac.0, 0)).context(what)
+    table.entries.iter().try_for_each(|(address, mac)| map.insert(address.octets(), mac.0, 0)).chained(what)
 }
 
 fn fill_replies(ebpf: &mut Ebpf, replies: &Replies) -> Result<()> {
@@ -148,11 +148,11 @@ fn fill_replies(ebpf: &mut Ebpf, replies: &Replies) -> Result<()> {
     let map = ebpf.map_mut("REPLIES").ok_or("the object has no such map").context(what)?;
     let mut map: Array<_, Template> = map.try_into().context(what)?;
     for (index, template) in (0..).zip(&replies.templates) {
-        map.set(index, template, 0).context(what)?;
+        map.set(index, template, 0).chained(what)?;
     }
     let map = ebpf.map_mut("OPTIONS").ok_or("the object has no such map").context(what)?;
     let mut map: Array<_, Options> = map.try_into().context(what)?;
-    map.set(0, *replies.options, 0).context(what)
+    map.set(0, *replies.options, 0).chained(what)
 }
 
 /// A program that the kernel does not take, with the end of what its verifier said.

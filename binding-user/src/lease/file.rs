@@ -4,16 +4,18 @@
 //! the command, with the operator's rights; the journal keeps the values and not the path. Whoever wrote it is told the
 //! line and the key of what is wrong, so the document is walked by hand: serde would not know them.
 
-use std::{fs::File, io::Read as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::path::Path;
 
-use nix::fcntl::OFlag;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{LeaseOptions, PrivateOption, Setting, options::NONE, values};
-use crate::error::{Context as _, Error, Result};
+use crate::{
+    error::{Context as _, Error, Result},
+    input::{self, Links},
+};
 
 /// Octets that a file may have: far more than all options together.
 const LIMIT: u64 = 64 * 1024;
@@ -54,17 +56,8 @@ impl Wrong {
 /// Reads a lease file.
 pub fn read(path: &Path) -> Result<LeaseOptions> {
     let what = || format!("read the lease file {}", path.display());
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits()).open(path).context(what)?;
-    if !file.metadata().context(what)?.is_file() {
-        return Err(Error::new(what(), "it is not a regular file").with_hint("name a TOML file with --lease-file"));
-    }
-    let mut content = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut content).context(what)?;
-    if content.len() as u64 > LIMIT {
-        return Err(Error::new(what(), format!("it has more than {LIMIT} octets"))
-            .with_hint("a lease file holds the options of one lease"));
-    }
+    let content = input::read(path, LIMIT, Links::Followed).context(what);
+    let content = content.map_err(|error| error.with_hint("name a TOML file with the options of one lease"))?;
     let text = String::from_utf8(content).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         in_line(path, error.as_bytes(), at, "it is not UTF-8").with_hint("save the file as UTF-8")

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, proto::ConnectionHandle, sys::protocols::NETLINK_ROUTE};
 use tokio::task::JoinHandle;
 
+mod make;
 pub mod raw;
 pub(crate) mod rtm;
 pub mod tc;

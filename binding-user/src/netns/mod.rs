@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::fs::MetadataExt as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     thread,
@@ -93,7 +93,9 @@ impl Netns {
     /// Opens the namespace that `path` is bound to.
     pub fn open_path(path: &Path) -> Result<Self> {
         let what = || format!("open the network namespace {}", path.display());
-        let file = File::open(path).context(what)?;
+        // A pipe is opened without waiting for its other end; entering will tell that it is no namespace.
+        let file =
+            File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).context(what)?;
         let meta = file.metadata().context(what)?;
         let fd = OwnedFd::from(file);
         // Entering is also the check that this is a network namespace and no other file: setns says EINVAL.

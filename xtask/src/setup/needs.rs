@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use super::{LLVM, apt};
+use super::{CYCLONEDX, DENY, LLVM, apt};
 
 /// The same answer that `build.rs` will find.
 #[path = "../../../binding-user/build/toolchain.rs"]
@@ -55,6 +55,8 @@ pub(super) enum Remedy {
     AptLists,
     /// The pinned bpf-linker, built by cargo.
     Linker,
+    /// A tool of this name and version, built by cargo.
+    Cargo(&'static str),
     /// Debian's rustc under the name tapwire-bpf.
     Link,
     /// The file system of pinned programs.
@@ -68,6 +70,7 @@ impl Remedy {
             Self::Apt(packages) => format!("apt-get install {}", packages.join(" ")),
             Self::AptLists => "apt-get update".to_owned(),
             Self::Linker => format!("cargo install {}", super::LINKER),
+            Self::Cargo(tool) => format!("cargo install --locked {tool}"),
             Self::Link => "rustup toolchain link tapwire-bpf /usr".to_owned(),
             Self::MountBpffs => format!("mount -t bpf bpf {BPFFS}"),
         }
@@ -86,7 +89,7 @@ impl Remedy {
     pub(super) fn needs_root(self) -> bool {
         match self {
             Self::Apt(_) | Self::AptLists | Self::MountBpffs => true,
-            Self::Linker | Self::Link => false,
+            Self::Linker | Self::Cargo(_) | Self::Link => false,
         }
     }
 }
@@ -143,6 +146,8 @@ pub(super) const NEEDS: &[Need] = &[
         Remedy::Apt(&["llvm-22-dev", "libpolly-22-dev", "libzstd-dev", "zlib1g-dev"]),
     ),
     need("bpf-linker", "links the eBPF programs", Found::has_linker, Remedy::Linker),
+    need("cargo-deny", "judges the dependencies", |_| has_tool(DENY), Remedy::Cargo(DENY)),
+    need("cargo-cyclonedx", "lists the dependencies", |_| has_tool(CYCLONEDX), Remedy::Cargo(CYCLONEDX)),
     need("bpffs", "keeps the programs loaded when tapwire has ended", |_| has_bpffs(), Remedy::MountBpffs),
     need(
         "apt lists",
@@ -211,6 +216,17 @@ const fn tool(name: &'static str, why: &'static str, packages: &'static [&'stati
 /// Whether a program is on the path, or where only root's path leads.
 pub(super) fn program(name: &str) -> bool {
     find_program(name).is_some()
+}
+
+/// Whether a tool `NAME@VERSION` of cargo is there, in this version.
+fn has_tool(tool: &str) -> bool {
+    let Some((name, version)) = tool.split_once('@') else { return false };
+    let Some(verb) = name.strip_prefix("cargo-") else { return false };
+    let Some(path) = toolchain::which(name) else { return false };
+    let says = |words: &[&str]| Command::new(&path).args(words).output().ok().filter(|output| output.status.success());
+    // Some want the verb that cargo would give them first.
+    let output = says(&[verb, "--version"]).or_else(|| says(&["--version"]));
+    output.is_some_and(|output| String::from_utf8_lossy(&output.stdout).split_whitespace().any(|word| word == version))
 }
 
 /// Whether the dynamic loader will find a library where Debian has it.

@@ -20,6 +20,12 @@ impl Tally {
         self.failures.push(what.to_owned());
     }
 
+    /// Counts something other than a test that could not be done here.
+    pub(super) fn step_skipped(&mut self, what: &str) {
+        self.skipped += 1;
+        self.reasons.push(what.to_owned());
+    }
+
     pub(crate) fn failed(&self) -> bool {
         !self.failures.is_empty()
     }
