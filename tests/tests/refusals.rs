@@ -262,7 +262,7 @@ fn nonsense_on_the_command_line_is_wrong_usage() {
         &["attach", "--netns", "a", "--mtu", "12"],
         &["attach", "--netns", "a", "--queues", "0"],
         &["attach", "--netns", "a", "--to-network", "warp"],
-        &["attach", "--netns", "a", "--guard", "on"],
+        &["attach", "--netns", "a", "--guard", "vlan"],
         &["attach", "--netns", "a", "--hostname", "a b;reboot"],
         &["attach", "--netns", "a", "--dns", "127.0.0.1"],
         &["attach", "--netns", "a", "--search", "a..b"],

@@ -173,7 +173,7 @@ pub(crate) fn covering() -> Vec<Configuration> {
     let relaxed = relaxations().map(|guard| {
         // A responder makes the rest twenty times as long to verify, so it is there where the two meet.
         let answers = if guard.meets_responders() { on.answers } else { Answers::Nothing };
-        Values { guard, answers, ..on }
+        Values { answers, guard, ..on }
     });
     covering.chain(relaxed).map(Values::configuration).collect()
 }
