@@ -46,6 +46,8 @@ pub enum Command {
     List(Output),
     /// Show a binding with its lease and counters.
     Show(Existing),
+    /// Put right what drifted since attach, and say what was done.
+    Repair(OneOrAll),
     /// Change what a running guest is told.
     #[command(subcommand)]
     Lease(LeaseCommand),
@@ -295,6 +297,31 @@ impl Existing {
     /// The name, in whichever way it was given.
     pub fn name(&self) -> &str {
         self.name.as_deref().or(self.name_flag.as_deref()).unwrap_or_default()
+    }
+}
+
+/// A binding that exists, or all of them.
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, multiple = false, args = ["name", "name_flag", "all"])]
+pub struct OneOrAll {
+    /// Name of the binding.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// The same, as an option.
+    #[arg(long = "name", value_name = "NAME", id = "name_flag")]
+    name_flag: Option<String>,
+    /// All bindings.
+    #[arg(long)]
+    all: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+impl OneOrAll {
+    /// The name, in whichever way it was given; `None` is all.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref().or(self.name_flag.as_deref()).filter(|_| !self.all)
     }
 }
 

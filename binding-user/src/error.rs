@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// A failure: what was tried, why it did not work, and what the operator can do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct Error {
     what: String,

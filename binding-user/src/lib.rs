@@ -1,7 +1,7 @@
 //! tapwire, the library: everything that the `tapwire` binary does, for other programs to use.
 //!
-//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`], [`change`] and [`detach`] change a binding,
-//! by a [`plan`] and a [`journal`]; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
+//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`], [`change`], [`repair`] and [`detach`] change a
+//! binding, by a [`plan`] and a [`journal`]; [`inspect`] finds what is amiss with one; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
 //! [`dhcp`], [`snapshot`] and [`tap`] do it, over [`netlink`] in a [`netns`].
 
 pub mod attach;
@@ -16,6 +16,7 @@ pub mod discovery;
 pub mod error;
 pub mod facts;
 pub mod guest_mac;
+pub mod inspect;
 pub mod journal;
 #[cfg(test)]
 mod lab;
@@ -28,6 +29,7 @@ pub mod nic;
 pub mod peer;
 pub mod plan;
 pub mod podfile;
+pub mod repair;
 pub mod report;
 pub mod request;
 pub mod resolv;

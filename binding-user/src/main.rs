@@ -15,6 +15,7 @@ use binding_user::{
     detach::detach,
     discovery::Discovery,
     journal::Store,
+    repair::{Outcomes, repair},
     report::{self, Report},
 };
 use clap::Parser as _;
@@ -36,7 +37,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<()> {
-    let environment = Environment { store: Store::at(cli.state_dir), bpffs: Bpffs::at(cli.bpffs) };
+    let bpffs = Bpffs::at(cli.bpffs);
+    let environment = Environment { store: Store::at(cli.state_dir).with_copies(bpffs.clone()), bpffs };
     match cli.command {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {
@@ -53,6 +55,11 @@ async fn run(cli: Cli) -> Result<()> {
             })
         }
         Command::List(output) => list(&environment, output).await,
+        Command::Repair(arguments) => {
+            let outcomes = repair(&environment, arguments.name()).await?;
+            print(arguments.output, &outcomes, Outcomes::to_text)?;
+            outcomes.failure()
+        }
         Command::Lease(LeaseCommand::Set(arguments)) => lease_set(&environment, &arguments).await,
         Command::Show(arguments) => {
             let journal = environment.store.load_existing(arguments.name())?;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Pins, Programs};
 use crate::{
     error::{Context as _, Result, chain},
-    netlink::tc::Tc,
+    netlink::tc::{Filter, Tc},
 };
 
 /// What the kernel must have, and the process.
@@ -23,7 +23,7 @@ pub(super) const NEEDS: &str =
     "tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.10 or later and CAP_BPF and CAP_NET_ADMIN";
 
 /// Priority of our filters on clsact: late, so that a filter which the operator adds without thinking comes first.
-const PRIORITY: u16 = 50_000;
+pub(super) const PRIORITY: u16 = 50_000;
 /// Handle of our filters: fixed, so that they are recognised and replaced, never doubled.
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
@@ -130,28 +130,27 @@ impl Hook {
         link.context(what)?.detach().map_err(|error| chain(&error)).context(what)
     }
 
-    /// Whether the program is on its TCX hook, by its pinned link.
-    pub fn is_on_tcx(&self, pins: &Pins) -> bool {
-        let Ok(link) = PinnedLink::from_pin(pins.link(&self.program)) else { return false };
-        let Ok(info) = FdLink::from(link).info() else { return false };
-        SchedClassifier::query_tcx(&self.device, self.direction.into())
-            .is_ok_and(|(_, programs)| programs.iter().any(|program| program.id() == info.program_id()))
-    }
-
     /// Whether the program is among the filters of its device.
     pub fn is_among(&self, tc: &Tc) -> bool {
-        let filters = match self.direction {
-            Direction::Ingress => &tc.ingress,
-            Direction::Egress => &tc.egress,
-        };
-        filters.iter().any(|filter| {
-            filter.priority == PRIORITY
-                && filter.handle == u32::from(HANDLE)
-                && filter.bpf_name.as_deref() == Some(self.program.as_str())
-        })
+        self.filters(tc).iter().any(|filter| self.is_filter(filter))
     }
 
-    fn link(
+    /// The filters of its side.
+    pub(super) fn filters<'a>(&self, tc: &'a Tc) -> &'a [Filter] {
+        match self.direction {
+            Direction::Ingress => &tc.ingress,
+            Direction::Egress => &tc.egress,
+        }
+    }
+
+    /// Whether a filter is the program's.
+    pub(super) fn is_filter(&self, filter: &Filter) -> bool {
+        filter.priority == PRIORITY
+            && filter.handle == u32::from(HANDLE)
+            && filter.bpf_name.as_deref() == Some(self.program.as_str())
+    }
+
+    pub(super) fn link(
         &self,
         program: &mut SchedClassifier,
         options: TcAttachOptions,

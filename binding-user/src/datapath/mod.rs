@@ -11,9 +11,13 @@ pub mod bpffs;
 pub mod hook;
 pub mod load;
 pub mod pins;
+pub mod place;
+mod raw;
+mod record;
 pub mod tcx;
 
 pub use bpffs::Bpffs;
 pub use hook::{Hook, HookKind};
 pub use load::{Constants, Programs};
 pub use pins::Pins;
+pub use place::{Foreign, Place};
