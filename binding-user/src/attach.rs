@@ -30,7 +30,7 @@ pub async fn attach(environment: &Environment, request: &AttachRequest) -> Resul
     check_not_the_machines_own(&netns, request.force)?;
     environment.bpffs.ensure(request.mount_bpffs)?;
     let _lock = environment.store.lock()?;
-    attach_in(environment, request, name, &netns).await
+    Box::pin(attach_in(environment, request, name, &netns)).await
 }
 
 /// [`attach`] in a namespace that was found. The caller holds the lock.

@@ -111,10 +111,10 @@ impl Outcomes {
 pub async fn repair(environment: &Environment, name: Option<&str>) -> Result<Outcomes> {
     let mut bindings = Vec::new();
     match name {
-        Some(name) => bindings.push(repair_one(environment, name).await?),
+        Some(name) => bindings.push(Box::pin(repair_one(environment, name)).await?),
         None => {
             for name in environment.store.names()? {
-                match repair_one(environment, &name).await {
+                match Box::pin(repair_one(environment, &name)).await {
                     Ok(outcome) => bindings.push(outcome),
                     Err(error) => bindings.push(Outcome {
                         name,
@@ -135,16 +135,11 @@ async fn repair_one(environment: &Environment, name: &str) -> Result<Outcome> {
     environment.bpffs.check()?;
     let _lock = environment.store.lock()?;
     let mut done = Vec::new();
-    let journal = match find_record(environment, name, &mut done)? {
-        Some(journal) => journal,
-        None => return orphan(environment, name),
-    };
-    let netns = match journal.is_of_another_boot() {
-        true => None,
-        false => Netns::find(&journal.netns, Some(&journal.netns_path))?,
-    };
+    let Some(journal) = find_record(environment, name, &mut done)? else { return orphan(environment, name) };
+    let restarted = journal.is_of_another_boot();
+    let netns = if restarted { None } else { Netns::find(&journal.netns, Some(&journal.netns_path))? };
     let Some(netns) = netns else {
-        let why = if journal.is_of_another_boot() {
+        let why = if restarted {
             "the machine was started again since: removed journal and pins"
         } else {
             "its network namespace is gone: removed journal and pins"
@@ -158,7 +153,7 @@ async fn repair_one(environment: &Environment, name: &str) -> Result<Outcome> {
             Ok(Outcome::gone(name, "finished the detach that was interrupted"))
         }
         Phase::Attaching | Phase::Cleared => {
-            let journal = attach_in(environment, &journal.request, name.to_owned(), &netns).await?;
+            let journal = Box::pin(attach_in(environment, &journal.request, name.to_owned(), &netns)).await?;
             done.push("attached it anew, as it was asked for".to_owned());
             Ok(Outcome::of(environment, &journal, done, Vec::new()).await)
         }

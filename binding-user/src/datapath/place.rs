@@ -105,10 +105,7 @@ impl Hook {
     /// Puts the program on its hook by a new link, before `first` or at the end, and only then lets go of the old link.
     fn link_anew(&self, programs: &mut Programs, pins: &Pins, first: Option<u32>) -> Result<()> {
         let what = || format!("attach {} to {}", self.program, self.device);
-        let order = first.map_or_else(LinkOrder::default, |id| {
-            // SAFETY: the kernel has just named this id, and refuses one that is no more on the hook.
-            LinkOrder::before_program_id(unsafe { ProgramId::new(id) })
-        });
+        let order = first.map_or_else(LinkOrder::default, before);
         let program = programs.program(&self.program)?;
         let link = self.link(program, TcAttachOptions::TcxOrder(order)).map_err(|error| chain(&error)).context(what)?;
         let link: FdLink = link.try_into().context(what)?;
@@ -118,6 +115,12 @@ impl Hook {
         link.pin(&temporary).context(what)?;
         fs::rename(&temporary, &path).context(what)
     }
+}
+
+/// Before the program of an id, which the kernel has just named.
+fn before(id: u32) -> LinkOrder {
+    // SAFETY: a number and no more; the kernel refuses one that is not on the hook.
+    LinkOrder::before_program_id(unsafe { ProgramId::new(id) })
 }
 
 /// Filters that come before ours.

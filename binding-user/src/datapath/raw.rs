@@ -58,7 +58,7 @@ struct Object {
 struct Info {
     fd: i32,
     length: u32,
-    info: u64,
+    to: u64,
 }
 
 /// The beginning of `struct bpf_map_info`.
@@ -159,7 +159,7 @@ pub(super) fn get(path: &Path) -> io::Result<OwnedFd> {
 
 fn ask<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
     let length = u32::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    call(OBJ_GET_INFO_BY_FD, &Info { fd: object.as_raw_fd(), length, info: address(&raw mut *info) }).map(drop)
+    call(OBJ_GET_INFO_BY_FD, &Info { fd: object.as_raw_fd(), length, to: address(&raw mut *info) }).map(drop)
 }
 
 /// A call that gives a descriptor.

@@ -80,7 +80,7 @@ impl<'a> Mend<'a> {
             }
             Fault::Replaced(Which::Tap, nic) => self.adopt_tap(nic).await?,
             Fault::Down(which, name) => self.device(format!("set the {which} {name} up again")),
-            Fault::Noise(which, name, what) => self.device(format!("the {which} {name} {what}: made it silent")),
+            Fault::Noise(which, name, what) => self.device(format!("the {which} {name} {what}: put right")),
             Fault::Mtu(Which::Nic, nic, was) => self.follow_mtu(nic, *was),
             Fault::Mtu(Which::Tap, nic, was) => self.tap_mtu(nic, *was),
             Fault::Missing(hook) => self.programs(format!("put {} on {} again", hook.program, hook.device)),

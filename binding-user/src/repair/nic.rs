@@ -39,7 +39,7 @@ impl Mend<'_> {
         }
         self.say_lease(old.lease.as_ref(), lease.as_ref());
         let (phase, request, clsact_made) = (old.phase, old.request.clone(), old.clsact_made.clone());
-        self.new = Journal { lease, clsact_made, phase, request, ..new };
+        self.new = Journal { phase, request, lease, clsact_made, ..new };
         self.new_device(&nic.name);
         self.work.programs = true;
         self.work.devices = true;
