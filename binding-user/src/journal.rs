@@ -231,6 +231,14 @@ impl Store {
         })
     }
 
+    /// The names of bindings that have pins and neither a file nor a copy.
+    pub fn without_record(&self) -> Result<Vec<String>> {
+        let mut names = self.without_file()?;
+        // One that is there and cannot be read is told of by [`Self::list`].
+        names.retain(|name| matches!(self.load_copy(name), Ok(None)));
+        Ok(names)
+    }
+
     /// Writes a record so that at any moment either the old one or the new one is there, whole.
     pub fn save(&self, journal: &Journal) -> Result<()> {
         let path = self.path(&journal.name);

@@ -91,6 +91,11 @@ fn warn(warnings: &[String]) {
 
 async fn list(environment: &Environment, output: Output) -> Result<()> {
     let (journals, errors) = environment.store.list()?;
+    for name in environment.store.without_record()? {
+        eprintln!(
+            "warning: {name}: pins are there, and no journal of it; `tapwire repair {name}` collects them or says more"
+        );
+    }
     let mut reports = Vec::new();
     for journal in &journals {
         reports.push(Report::of(environment, journal).await);
