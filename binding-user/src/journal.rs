@@ -209,6 +209,15 @@ impl Store {
         Ok(copy.filter(|journal| journal.name == name))
     }
 
+    /// Whether the copy of a record, where there are pins for one to be beside, is that of its file.
+    pub fn copy_is_alike(&self, name: &str) -> Result<bool> {
+        let Some(bpffs) = &self.copies else { return Ok(true) };
+        let pins = Pins::of(bpffs, name);
+        let path = self.path(name);
+        let text = fs::read(&path).context(|| format!("read the journal {}", path.display()))?;
+        Ok(!pins.exist() || pins.record()? == Some(text))
+    }
+
     /// Whether the record has its file, and not just a copy.
     pub fn has_file(&self, name: &str) -> bool {
         self.path(name).exists()

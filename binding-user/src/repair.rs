@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::{
     attach::attach_in,
     binding::{Environment, State},
-    change::{self, LeaseChange},
+    change::LeaseChange,
     datapath::Pins,
     detach::undo,
     error::{Error, Result},
@@ -157,12 +157,7 @@ async fn repair_one(environment: &Environment, name: &str) -> Result<Outcome> {
             done.push("attached it anew, as it was asked for".to_owned());
             Ok(Outcome::of(environment, &journal, done, Vec::new()).await)
         }
-        Phase::Changing => {
-            let whole = change::complete(environment, &journal, journal.clone(), false)?;
-            done.push("completed the lease set that was interrupted".to_owned());
-            mend(environment, whole, &netns, done).await
-        }
-        Phase::Repairing | Phase::Ready => mend(environment, journal, &netns, done).await,
+        Phase::Changing | Phase::Repairing | Phase::Ready => mend(environment, journal, &netns, done).await,
     }
 }
 
@@ -180,9 +175,14 @@ fn find_record(environment: &Environment, name: &str, done: &mut Vec<String>) ->
             _ => return Err(error),
         },
     };
-    if let Some(journal) = journal.as_ref().filter(|_| !store.has_file(name)) {
-        store.save(journal)?;
-        done.push("wrote the journal again from its copy beside the pins".to_owned());
+    if let Some(journal) = &journal {
+        if !store.has_file(name) {
+            store.save(journal)?;
+            done.push("wrote the journal again from its copy beside the pins".to_owned());
+        } else if !store.copy_is_alike(name)? {
+            store.save(journal)?;
+            done.push("wrote the copy of the journal again, which was another or gone".to_owned());
+        }
     }
     Ok(journal)
 }
@@ -209,7 +209,8 @@ fn orphan(environment: &Environment, name: &str) -> Result<Outcome> {
 
 /// Works off the faults of a binding that is whole, or that a repair has begun to make whole.
 async fn mend(environment: &Environment, journal: Journal, netns: &Netns, mut done: Vec<String>) -> Result<Outcome> {
-    let resumed = journal.phase == Phase::Repairing;
+    // The record is of the end, whichever command was killed on the way there.
+    let resumed = journal.phase != Phase::Ready;
     if resumed {
         apply::finish_tap(&journal, netns).await?;
     }
@@ -229,9 +230,11 @@ async fn mend(environment: &Environment, journal: Journal, netns: &Netns, mut do
             Some(_) => error,
             None => error.with_hint(format!("remove the cause, then: tapwire repair {}", journal.name)),
         })?;
-    if resumed {
-        done.push("finished the repair that was interrupted".to_owned());
-    }
+    done.extend(match journal.phase {
+        Phase::Changing => Some("completed the lease set that was interrupted".to_owned()),
+        Phase::Repairing => Some("finished the repair that was interrupted".to_owned()),
+        _ => None,
+    });
     done.extend(planned);
     done.extend(recovered.said);
     Ok(Outcome::of(environment, &recovered.journal, done, failed).await)

@@ -36,9 +36,7 @@ impl Pins {
         }
         let folder = self.folder.display();
         Err(Error::new(format!("pin to {folder}"), "pins of a binding of this name are there, and no journal of it")
-            .with_hint(format!(
-                "choose another name; or, if its state folder is lost for good, `rm -r {folder}` takes its programs off"
-            )))
+            .with_hint("choose another name; `tapwire repair` of this one removes them if their devices are gone, and says how if not"))
     }
 
     /// The names of all bindings that have pins.

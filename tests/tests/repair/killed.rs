@@ -51,7 +51,7 @@ fn assert_whole(tapwire: &Tapwire, pod: &Pod, when: &str) {
 #[test]
 fn the_next_repair_finishes_a_killed_one() {
     lab::require_root!();
-    walk(&["--hook", "tcx"], 1, lose_tap, |tapwire, pod, when| {
+    walk(&["--hook", "tcx"], 3, lose_tap, |tapwire, pod, when| {
         tapwire.run(&["repair", BINDING]).unwrap_or_else(|error| panic!("{when}: {error}"));
         assert_whole(tapwire, pod, when);
     });
@@ -63,7 +63,7 @@ fn the_attach_that_made_the_binding_finishes_a_killed_repair() {
     let options = ["--hook", "clsact"];
     walk(
         &options,
-        5,
+        8,
         |pod| new_nic(pod, POD_MAC, Some("10.244.1.5/24")),
         |tapwire, pod, when| {
             let attach = [&attach_arguments(pod, BINDING)[..], &options].concat();
@@ -78,7 +78,7 @@ fn detach_undoes_a_killed_repair() {
     lab::require_root!();
     walk(
         &["--hook", "tcx"],
-        5,
+        8,
         |pod| {
             lose_tap(pod);
             new_nic(pod, POD_MAC, Some("10.244.1.5/24"));

@@ -1,8 +1,15 @@
 //! Links that went down, settings that somebody changed, MTUs.
 
-use lab::{BINDING, Guest, Pod, Tapwire, pod::POD_MAC};
+use std::time::Duration;
+
+use lab::{
+    BINDING, Foreign, Guest, Offloads, Pod, RawPort, TapPort, Tapwire, Verdict, pod::POD_MAC, raw::Seen, stop::Stop,
+};
 
 use crate::{HOOKS, assert_degraded, assert_reaches, assert_said, assert_works, bound, repair, state, to_guest};
+
+/// Longest wait for what is to happen at once.
+const SOON: Duration = Duration::from_secs(25);
 
 #[test]
 fn links_that_went_down_come_up() {
@@ -122,4 +129,51 @@ fn a_tap_gets_its_mtu_back_or_is_followed() {
     assert_said(&repair(&tapwire), "the MTU of the tap tap0 is 1400, was 1500: the programs follow");
     assert_eq!(told(&tapwire), (1400, 1400));
     assert_works(&pod, POD_MAC, "10.244.1.5");
+}
+
+#[test]
+fn no_frame_is_lost_while_a_binding_is_repaired() {
+    lab::require_root!();
+    for hook in HOOKS {
+        let (tapwire, pod) = bound("lossless", hook, &[]);
+        let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+        let network = RawPort::open(&pod.node, &pod.host_side).unwrap();
+        let stop = Stop::default();
+        let sent = std::thread::scope(|scope| {
+            let sending = scope.spawn(|| {
+                let mut sent = 0_u32;
+                while !stop.is_said() {
+                    tap.send(&numbered(sent)).unwrap();
+                    sent += 1;
+                }
+                sent
+            });
+            let ends = stop.guard();
+            for mtu in ["1400", "1500", "1400"] {
+                pod.namespace.ip(&["link", "set", "eth0", "mtu", mtu]).unwrap();
+                repair(&tapwire);
+            }
+            if hook == "tcx" {
+                // Ours is moved before it, and is there twice for a moment.
+                let _observer = Foreign::first(&pod.namespace, "tap0", "observer", Verdict::Next).unwrap();
+                repair(&tapwire);
+            }
+            drop(ends);
+            sending.join().unwrap()
+        });
+        let is_numbered = |seen: &Seen| seen.data.get(12..14) == Some(&[0x88, 0xb5]);
+        for expected in 0..sent {
+            let seen = network.expect("a numbered frame", SOON, is_numbered).unwrap();
+            assert_eq!(seen.data[14..18], expected.to_be_bytes(), "{hook}: of {sent}, in their order");
+        }
+        assert!(sent > 1000, "{sent}");
+        let frames = tapwire.counter(BINDING, &["to_network", "frames"]).unwrap();
+        assert_eq!(frames, u64::from(sent), "each was counted once");
+    }
+}
+
+/// A numbered frame of an experimental type, from the guest to all.
+fn numbered(number: u32) -> Vec<u8> {
+    let from: Vec<u8> = POD_MAC.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect();
+    [&[0xff; 6][..], &from, &[0x88, 0xb5], &number.to_be_bytes(), &[0; 42]].concat()
 }

@@ -40,7 +40,8 @@ fn a_tap_that_attach_had_made_is_made_again() {
         assert_degraded(&tapwire, "the tap tap0 is gone");
         assert_said(&repair(&tapwire), "made the tap tap0 anew");
         assert_eq!(pod.fingerprint().unwrap(), before, "the pod NIC was not touched");
-        assert!(pod.namespace.ip(&["tuntap", "show"]).unwrap().contains("user 107"));
+        let tap = pod.namespace.ip(&["-d", "link", "show", "dev", "tap0"]).unwrap();
+        assert!(tap.contains("user 107"), "{tap}");
         assert_works(&pod, POD_MAC, "10.244.1.5");
         tapwire.run(&["detach", BINDING]).unwrap();
         assert_eq!(Pod::links(&pod.namespace).unwrap(), ["lo", "eth0"], "detach deletes it as ever");
