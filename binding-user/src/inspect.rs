@@ -91,7 +91,7 @@ pub fn in_words(faults: &[Fault]) -> String {
 /// A binding in its namespace, to be looked at.
 #[derive(Debug)]
 pub struct Scene<'a> {
-    environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
     pub(crate) journal: &'a Journal,
     pub(crate) netns: &'a Netns,
     pub(crate) netlink: Netlink,

@@ -161,10 +161,10 @@ fn no_frame_is_lost_while_a_binding_is_repaired() {
             drop(ends);
             sending.join().unwrap()
         });
-        let is_numbered = |seen: &Seen| seen.data.get(12..14) == Some(&[0x88, 0xb5]);
+        let is_numbered = |seen: &Seen| seen.data.get(36..38) == Some(&PORT.to_be_bytes());
         for expected in 0..sent {
             let seen = network.expect("a numbered frame", SOON, is_numbered).unwrap();
-            assert_eq!(seen.data[14..18], expected.to_be_bytes(), "{hook}: of {sent}, in their order");
+            assert_eq!(seen.data[42..46], expected.to_be_bytes(), "{hook}: of {sent}, in their order");
         }
         assert!(sent > 1000, "{sent}");
         let frames = tapwire.counter(BINDING, &["to_network", "frames"]).unwrap();
@@ -172,8 +172,23 @@ fn no_frame_is_lost_while_a_binding_is_repaired() {
     }
 }
 
-/// A numbered frame of an experimental type, from the guest to all.
+/// The UDP port that numbered frames go to.
+const PORT: u16 = 9000;
+
+/// A numbered UDP packet from the guest to all of its network, as a guest with that lease may send it.
 fn numbered(number: u32) -> Vec<u8> {
-    let from: Vec<u8> = POD_MAC.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect();
-    [&[0xff; 6][..], &from, &[0x88, 0xb5], &number.to_be_bytes(), &[0; 42]].concat()
+    let mut frame = vec![0; 64];
+    frame[..6].fill(0xff);
+    for (to, octet) in frame[6..12].iter_mut().zip(POD_MAC.split(':')) {
+        *to = u8::from_str_radix(octet, 16).unwrap();
+    }
+    frame[12..15].copy_from_slice(&[8, 0, 0x45]);
+    frame[16..18].copy_from_slice(&50_u16.to_be_bytes());
+    frame[22..24].copy_from_slice(&[64, 17]);
+    frame[26..34].copy_from_slice(&[10, 244, 1, 5, 10, 244, 1, 255]);
+    frame[34..36].copy_from_slice(&PORT.to_be_bytes());
+    frame[36..38].copy_from_slice(&PORT.to_be_bytes());
+    frame[38..40].copy_from_slice(&30_u16.to_be_bytes());
+    frame[42..46].copy_from_slice(&number.to_be_bytes());
+    frame
 }
