@@ -54,7 +54,7 @@ pub enum Fault {
     /// A program of ours is not on its hook.
     Missing(Hook),
     /// A program of somebody else comes before ours.
-    Behind(Hook, Place, Foreign),
+    Behind(Hook, Foreign),
     /// These maps have no pin.
     Unpinned(Vec<&'static str>),
     /// The host side has got what frames by peer would skip; in words.
@@ -75,12 +75,32 @@ impl fmt::Display for Fault {
             Self::Mtu(which, nic, was) => write!(f, "the MTU of the {which} {} is {}, was {was}", nic.name, nic.mtu),
             Self::Noise(which, name, what) => write!(f, "the {which} {name} {what}"),
             Self::Missing(hook) => write!(f, "the program {} is not attached to {}", hook.program, hook.device),
-            Self::Behind(hook, _, foreign) => write!(f, "the {foreign} comes before ours on {}", hook.device),
+            Self::Behind(hook, foreign) => write!(f, "the {foreign} comes before ours on {}", hook.device),
             Self::Unpinned(maps) => write!(f, "the pins of the maps {} are gone", maps.join(" and ")),
             Self::HostSide(why) => write!(f, "frames go by peer, but {why}"),
             Self::NoFile => f.write_str("the journal is gone, but for its copy beside the pins"),
         }
     }
+}
+
+impl Fault {
+    /// Whether a device is not where the record has it.
+    fn is_absence_of(&self, which: Which) -> bool {
+        match self {
+            Self::Gone(whose, _) | Self::Renamed(whose, ..) | Self::Replaced(whose, _) => *whose == which,
+            _ => false,
+        }
+    }
+}
+
+/// Whether some program of a binding is in its place.
+pub(crate) fn is_anything_in_place(journal: &Journal, faults: &[Fault]) -> bool {
+    let there = |which, device: &str| {
+        let is_missing = |hook: &&Hook| faults.contains(&Fault::Missing((*hook).clone()));
+        !faults.iter().any(|fault| fault.is_absence_of(which))
+            && journal.hooks.iter().filter(|hook| hook.device == device).any(|hook| !is_missing(&hook))
+    };
+    there(Which::Nic, &journal.nic.name) || there(Which::Tap, &journal.tap.name)
 }
 
 /// All faults as one line.
@@ -207,8 +227,8 @@ impl<'a> Scene<'a> {
                 faults.push(Fault::Missing(hook.clone()));
                 continue;
             };
-            let unknown = place.before.iter().find(|foreign| !self.journal.foreign.contains(&foreign.name)).cloned();
-            faults.extend(unknown.map(|foreign| Fault::Behind(hook.clone(), place, foreign)));
+            let unknown = place.before.into_iter().find(|foreign| !self.journal.foreign.contains(&foreign.name));
+            faults.extend(unknown.map(|foreign| Fault::Behind(hook.clone(), foreign)));
         }
         Ok(())
     }

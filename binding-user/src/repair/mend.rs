@@ -5,7 +5,7 @@ use crate::{
     datapath::HookKind,
     error::{Error, Result},
     facts::{Address, Scope},
-    inspect::{Fault, Scene, Which},
+    inspect::{Fault, Scene, Which, is_anything_in_place},
     journal::{Journal, TapBefore, TapRecord},
     lease::Lease,
     nic::Nic,
@@ -52,6 +52,13 @@ impl<'a> Mend<'a> {
 
     /// Works in every fault. An error is one that leaves nothing to do for the others.
     pub(super) async fn plan(&mut self, faults: &[Fault]) -> Result<()> {
+        // Without a cookie (before 5.14) a new namespace may pass for one that is gone: it got the same inode number.
+        if self.new.netns.cookie.is_none() && !is_anything_in_place(&self.new, faults) {
+            let why =
+                "nothing of it is in its namespace, which this kernel cannot tell from a later one of that number";
+            return Err(Error::new(format!("repair {}", self.new.name), why)
+                .with_hint(format!("tapwire detach {}, then attach", self.new.name)));
+        }
         // First what others follow: a new NIC gives a new record.
         for fault in faults {
             if let Fault::Replaced(Which::Nic, nic) = fault {
@@ -84,12 +91,17 @@ impl<'a> Mend<'a> {
             Fault::Mtu(Which::Nic, nic, was) => self.follow_mtu(nic, *was),
             Fault::Mtu(Which::Tap, nic, was) => self.tap_mtu(nic, *was),
             Fault::Missing(hook) => self.programs(format!("put {} on {} again", hook.program, hook.device)),
-            Fault::Behind(hook, _, foreign) if foreign.priority.is_none() && self.new.wire.hook == HookKind::Tcx => {
+            Fault::Behind(hook, foreign) if foreign.priority.is_none() && self.new.wire.hook == HookKind::Tcx => {
                 self.programs(format!(
                     "put {} before the {foreign} on {}, which is still there and sees none of the frames that ours ends",
                     hook.program, hook.device
                 ));
             }
+            Fault::Behind(_, foreign) if foreign.priority.is_none() => self.cannot(
+                fault,
+                "it is somebody's, and TCX programs come before all filters: have them take it off; or detach, then attach \
+                 with --hook tcx",
+            ),
             Fault::Behind(hook, ..) => {
                 let hint = format!(
                     "it is somebody's, and where it stands is their choice: have them delete it, or add it with a \

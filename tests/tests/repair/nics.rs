@@ -94,3 +94,22 @@ fn nic_and_tap_are_both_new() {
         assert_eq!(Pod::links(&pod.namespace).unwrap().len(), 3);
     }
 }
+
+#[test]
+fn a_namespace_that_may_be_another_one_is_left_alone() {
+    lab::require_root!();
+    let (tapwire, pod) = bound("cookie", "clsact", &[]);
+    // As on a kernel before 5.14.
+    let path = tapwire.state().join(format!("{BINDING}.json"));
+    let mut journal: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    journal["netns"]["cookie"] = serde_json::Value::Null;
+    std::fs::write(&path, journal.to_string()).unwrap();
+    pod.namespace.ip(&["link", "del", "tap0"]).unwrap();
+    repair(&tapwire);
+    pod.namespace.ip(&["link", "del", "tap0"]).unwrap();
+    new_nic(&pod, POD_MAC, Some("10.244.1.5/24"));
+    let before = pod.fingerprint().unwrap();
+    let (error, _) = refusal(&tapwire);
+    assert!(error.contains("nothing of it is in its namespace"), "{error}");
+    assert_eq!(pod.fingerprint().unwrap(), before);
+}

@@ -61,6 +61,11 @@ fn a_filter_that_came_before_ours_is_named_and_left_to_its_owner() {
     assert!(shown.contains("pref 10 u32"), "{shown}");
     pod.namespace.exec(&["tc", "filter", "del", "dev", "tap0", "ingress", "prio", "10"]).unwrap();
     assert_eq!(tapwire.show(BINDING).unwrap()["state"], "ready");
+    let _stranger = Foreign::first(&pod.namespace, "eth0", "stranger", Verdict::Next).unwrap();
+    assert_degraded(&tapwire, "the program stranger comes before ours on eth0");
+    let (_, hint) = refusal(&tapwire);
+    assert!(hint.contains("--hook tcx"), "{hint}");
+    assert_eq!(on(&pod, "eth0"), ["stranger"]);
 }
 
 #[test]
