@@ -30,11 +30,11 @@ pub(super) fn write(folder: &Path, text: &[u8]) -> io::Result<()> {
 
 /// The copy, if there is one.
 pub(super) fn read(folder: &Path) -> io::Result<Option<Vec<u8>>> {
-    match raw::get(&path(folder)) {
-        Ok(map) => raw::value_of(map.as_fd()).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let path = path(folder);
+    if !path.exists() {
+        return Ok(None);
     }
+    raw::value_of(raw::get(&path)?.as_fd()).map(Some)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
