@@ -16,6 +16,7 @@ use crate::{
     netlink::Netlink,
     netns::Netns,
     plan::{check_not_the_machines_own, constants, plan},
+    repair,
     request::AttachRequest,
     swap::swap,
     sysctl::{self, DISABLE_IPV6},
@@ -30,20 +31,30 @@ pub async fn attach(environment: &Environment, request: &AttachRequest) -> Resul
     check_not_the_machines_own(&netns, request.force)?;
     environment.bpffs.ensure(request.mount_bpffs)?;
     let _lock = environment.store.lock()?;
+    Box::pin(attach_in(environment, request, name, &netns)).await
+}
+
+/// [`attach`] in a namespace that was found. The caller holds the lock.
+pub(crate) async fn attach_in(
+    environment: &Environment,
+    request: &AttachRequest,
+    name: String,
+    netns: &Netns,
+) -> Result<Journal> {
     let mut change = LeaseChange::default();
     if let Some(old) = environment.store.load(&name)? {
-        match settle(environment, old, request, &netns).await? {
+        match settle(environment, old, request, netns).await? {
             Settled::Done(done) => return Ok(*done),
             Settled::Cleared(told) => change = *told,
         }
     }
-    check_not_bound(environment, request, &netns)?;
+    check_not_bound(environment, request, netns)?;
     let pins = Pins::of(&environment.bpffs, &name);
     pins.check_absent()?;
-    let mut journal = plan(request, name, &netns, &environment.policy).await?;
+    let mut journal = plan(request, name, netns, &environment.policy).await?;
     change.apply(&mut journal)?;
     environment.store.save(&journal)?;
-    match carry_out(environment, &mut journal, &netns, &pins).await {
+    match carry_out(environment, &mut journal, netns, &pins).await {
         Ok(()) => Ok(journal),
         Err(error) => match undo(environment, journal).await {
             Ok(()) => Err(error),
@@ -86,6 +97,11 @@ async fn settle(
             let complete = format!("complete the change of {name}");
             // If it cannot be completed, there is more amiss than a change that was interrupted.
             if let Ok(done) = Box::pin(swap(environment, &old, old.clone(), false, &complete)).await {
+                return Ok(Settled::Done(Box::new(done)));
+            }
+        }
+        State::Degraded(_) if same && old.phase == Phase::Repairing => {
+            if let Ok(Some(done)) = repair::finish(environment, &old, netns).await {
                 return Ok(Settled::Done(Box::new(done)));
             }
         }
@@ -137,7 +153,7 @@ async fn carry_out(environment: &Environment, journal: &mut Journal, netns: &Net
 }
 
 /// Makes the tap, or takes the one that is there. Gives its index, by which it is known from now on.
-async fn find_or_make_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<u32> {
+pub(crate) async fn find_or_make_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<u32> {
     let record = &journal.tap;
     let Some(name) = &record.made_as else {
         return record

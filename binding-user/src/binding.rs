@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    datapath::{Bpffs, HookKind, Pins},
+    datapath::Bpffs,
     error::Result,
+    inspect::{self, Scene},
     journal::{Journal, Phase, Store},
-    netlink::Netlink,
     netns::Netns,
 };
 
@@ -69,10 +69,12 @@ impl State {
             Phase::Cleared => {
                 return Ok(Self::Degraded("attach failed to make it anew, and nothing of it is left".to_owned()));
             }
+            Phase::Repairing => return Ok(Self::Degraded(format!("repair {}", under_way(environment)))),
             Phase::Detaching => return Ok(Self::Degraded(format!("detach {}", under_way(environment)))),
             Phase::Ready => {}
         }
-        Ok(missing(environment, journal, &netns).await?.map_or(Self::Ready, Self::Degraded))
+        let faults = Scene::new(environment, journal, &netns)?.faults().await?;
+        Ok(if faults.is_empty() { Self::Ready } else { Self::Degraded(inspect::in_words(&faults)) })
     }
 }
 
@@ -85,35 +87,4 @@ impl Serialize for State {
 /// What an unfinished phase means.
 fn under_way(environment: &Environment) -> &'static str {
     if environment.store.is_busy() { "is at work" } else { "was interrupted" }
-}
-
-/// The first thing that is not as it should be.
-async fn missing(environment: &Environment, journal: &Journal, netns: &Netns) -> Result<Option<String>> {
-    let netlink = Netlink::open(netns)?;
-    for (what, name, ifindex) in
-        [("pod NIC", &journal.nic.name, Some(journal.nic.ifindex)), ("tap", &journal.tap.name, journal.tap.ifindex)]
-    {
-        match netlink.nic(name).await? {
-            None => return Ok(Some(format!("the {what} {name} is gone"))),
-            Some(nic) if Some(nic.ifindex) != ifindex => {
-                return Ok(Some(format!("the {what} {name} is another device than the one that was attached")));
-            }
-            Some(nic) if !nic.up => return Ok(Some(format!("the {what} {name} is down"))),
-            Some(_) => {}
-        }
-    }
-    let pins = Pins::of(&environment.bpffs, &journal.name);
-    for hook in &journal.hooks {
-        let there = match journal.wire.hook {
-            HookKind::Tcx => netns.run(|| Ok(hook.is_on_tcx(&pins)))?,
-            HookKind::Clsact => match netlink.nic(&hook.device).await? {
-                Some(nic) => hook.is_among(&netlink.tc(nic.ifindex).await?),
-                None => false,
-            },
-        };
-        if !there {
-            return Ok(Some(format!("the program {} is not attached to {}", hook.program, hook.device)));
-        }
-    }
-    Ok((!pins.exist()).then(|| "the pins are gone".to_owned()))
 }

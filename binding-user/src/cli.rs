@@ -60,6 +60,8 @@ pub enum Command {
     Show(Existing),
     /// Give bindings the programs of this tapwire, while they run. Roll back with the older tapwire's own `upgrade`.
     Upgrade(ExistingOrAll),
+    /// Put right what drifted since attach, and say what was done.
+    Repair(ExistingOrAll),
     /// Change what a running guest is told.
     #[command(subcommand)]
     Lease(LeaseCommand),

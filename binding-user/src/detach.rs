@@ -142,6 +142,9 @@ impl Scene {
             self.netlink.set_down(tap.ifindex).await?;
         }
         self.netlink.set_arp(tap.ifindex, before.arp).await?;
+        if let Some(mtu) = before.mtu {
+            self.netlink.set_mtu(tap.ifindex, mtu).await?;
+        }
         match before.disable_ipv6 {
             Some(value) => sysctl::write_ipv6(&self.netns, &tap.name, DISABLE_IPV6, value).map(drop),
             None => Ok(()),

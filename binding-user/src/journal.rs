@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     change::LeaseChange,
-    datapath::{Build, Hook, PinnedMaps, bpffs::make_private_folder},
+    datapath::{Bpffs, Build, Hook, PinnedMaps, Pins, bpffs::make_private_folder},
     error::{Context as _, Error, Result},
     guard::Guard,
     input::{self, Links},
@@ -39,8 +39,8 @@ const LIMIT: u64 = 16 * 1024 * 1024;
 const STATE_HINT: &str = "make it writable, with space left; TAPWIRE_STATE_DIR names another";
 
 /// The layout of the record. A record of a later version is refused, never guessed at. The first one knew no changes of a
-/// lease and no MAC of the guest's own; what it lacks has defaults.
-const VERSION: u32 = 2;
+/// lease and no MAC of the guest's own, the second one no repair; what they lack has defaults.
+const VERSION: u32 = 3;
 
 /// How far a binding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub enum Phase {
     /// `lease set` or `upgrade` has begun and not ended: some hooks may have their old program. The record is of what is
     /// wanted.
     Changing,
+    /// `repair` has begun and not ended: some devices and hooks may not be as the record says, which is of the end.
+    Repairing,
     /// `detach` has begun and not ended.
     Detaching,
     /// Nothing of it is left: an `attach` that was to make it anew took it apart, and failed. Kept for the lease that it
@@ -87,6 +89,9 @@ pub struct TapBefore {
     pub arp: bool,
     /// The sysctl `disable_ipv6`; `None` without IPv6 in the kernel.
     pub disable_ipv6: Option<i32>,
+    /// The MTU in octets, if it was changed: only `repair` does that, to a tap that was made in place of another.
+    #[serde(default)]
+    pub mtu: Option<u32>,
 }
 
 /// The record of one binding.
@@ -131,6 +136,9 @@ pub struct Journal {
     pub hooks: Vec<Hook>,
     /// Devices that had no clsact qdisc before.
     pub clsact_made: Vec<String>,
+    /// Programs of others that were on the pod NIC at attach, and that the operator was told of: they may come before ours.
+    #[serde(default)]
+    pub foreign: Vec<String>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }
@@ -168,6 +176,8 @@ fn boot_id() -> Result<String> {
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// Where a copy of each record lies beside the pins.
+    copies: Option<Bpffs>,
 }
 
 /// Held while a binding is being changed; dropping it lets the next one in.
@@ -178,7 +188,13 @@ pub struct Lock(#[expect(dead_code, reason = "held, not used")] Flock<File>);
 impl Store {
     /// The journals in `folder`, which need not exist yet.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), copies: None }
+    }
+
+    /// The same, with a copy of each record beside the pins of its binding: what is lost of the folder is found there.
+    #[must_use]
+    pub fn with_copies(self, bpffs: Bpffs) -> Self {
+        Self { copies: Some(bpffs), ..self }
     }
 
     /// The folder itself.
@@ -210,14 +226,45 @@ impl Store {
         Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
     }
 
-    /// The record of a binding, if there is one.
+    /// The record of a binding, if there is one; where its file is lost, the copy.
     pub fn load(&self, name: &str) -> Result<Option<Journal>> {
         let path = self.path(name);
         match input::read(&path, LIMIT, Links::Refused) {
             Ok(text) => parse(&path, &text).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.load_copy(name),
             Err(error) => Err(error).context(|| format!("read the journal {}", path.display())),
         }
+    }
+
+    /// The copy of a record, if there is one.
+    pub fn load_copy(&self, name: &str) -> Result<Option<Journal>> {
+        let Some(bpffs) = &self.copies else { return Ok(None) };
+        let pins = Pins::of(bpffs, name);
+        let copy = pins.record()?.map(|text| parse(&self.path(name), &text)).transpose();
+        copy.map_err(|error| Error::new(format!("read the copy of the journal in {}", pins.folder().display()), error))
+    }
+
+    /// Whether the copy of a record, where there are pins for one to be beside, is that of its file.
+    pub fn copy_is_alike(&self, name: &str) -> Result<bool> {
+        let Some(bpffs) = &self.copies else { return Ok(true) };
+        let pins = Pins::of(bpffs, name);
+        let path = self.path(name);
+        let text =
+            input::read(&path, LIMIT, Links::Refused).context(|| format!("read the journal {}", path.display()))?;
+        Ok(!pins.exist() || pins.record()? == Some(text))
+    }
+
+    /// Whether the record has its file, and not just a copy.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    /// The names of bindings that have pins and no file.
+    pub fn without_file(&self) -> Result<Vec<String>> {
+        let Some(bpffs) = &self.copies else { return Ok(Vec::new()) };
+        let mut names = Pins::names(bpffs)?;
+        names.retain(|name| check_name(name).is_ok() && !self.has_file(name));
+        Ok(names)
     }
 
     /// The record of a binding that must exist.
@@ -227,6 +274,14 @@ impl Store {
             Error::new(format!("find the binding {name}"), "there is none of this name")
                 .with_hint("`tapwire list` lists the bindings")
         })
+    }
+
+    /// The names of bindings that have pins and neither a file nor a copy.
+    pub fn without_record(&self) -> Result<Vec<String>> {
+        let mut names = self.without_file()?;
+        // One that is there and cannot be read is told of by [`Self::list`].
+        names.retain(|name| matches!(self.load_copy(name), Ok(None)));
+        Ok(names)
     }
 
     /// Writes a record so that at any moment either the old one or the new one is there, whole.
@@ -242,7 +297,11 @@ impl Store {
             // Half a record is of no use, and would take the space that the next one needs.
             let _ = fs::remove_file(&temporary);
             Error::new(what(), error).with_hint(STATE_HINT)
-        })
+        })?;
+        match &self.copies {
+            Some(bpffs) => Pins::of(bpffs, &journal.name).set_record(&text),
+            None => Ok(()),
+        }
     }
 
     /// Removes a record.
@@ -256,16 +315,22 @@ impl Store {
         }
     }
 
-    /// All records, by name. Those that cannot be read come as errors beside the others.
+    /// All records, by name, copies in the place of lost files. Those that cannot be read come as errors beside the
+    /// others.
     pub fn list(&self) -> Result<(Vec<Journal>, Vec<Error>)> {
-        let what = || format!("read {}", self.folder.display());
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
-            Err(error) => return Err(error).context(what),
-        };
-        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let (mut journals, mut errors) = self.list_files()?;
+        for name in self.without_file()? {
+            match self.load_copy(&name) {
+                Ok(journal) => journals.extend(journal),
+                Err(error) => errors.push(error),
+            }
+        }
+        journals.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok((journals, errors))
+    }
+
+    fn list_files(&self) -> Result<(Vec<Journal>, Vec<Error>)> {
+        let mut paths = self.files()?;
         paths.sort();
         let (mut journals, mut errors) = (Vec::new(), Vec::new());
         for path in paths {
@@ -278,6 +343,27 @@ impl Store {
             }
         }
         Ok((journals, errors))
+    }
+
+    /// The files of all records.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context(|| format!("read {}", self.folder.display())),
+        };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        Ok(paths)
+    }
+
+    /// The names of all bindings, whether their records can be read or not.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let files = self.files()?;
+        let mut names: Vec<_> = files.iter().filter_map(|path| path.file_stem()?.to_str().map(str::to_owned)).collect();
+        names.extend(self.without_file()?);
+        names.sort();
+        Ok(names)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -1,7 +1,8 @@
 //! tapwire, the library: everything that the `tapwire` binary does, for other programs to use.
 //!
-//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`], [`change`], [`upgrade`] and [`detach`] change a
-//! binding, by a [`plan`] and a [`journal`]; [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
+//! From the outside in: [`cli`] and [`report`] face the operator; [`attach`], [`change`], [`upgrade`], [`repair`] and
+//! [`detach`] change a binding, by a [`plan`] and a [`journal`]; [`inspect`] finds what is amiss with one;
+//! [`discover`](mod@discover), [`lease`] and [`wire`] decide what it shall be; [`datapath`],
 //! [`dhcp`], [`snapshot`] and [`tap`] do it, over [`netlink`] in a [`netns`].
 
 pub mod attach;
@@ -20,6 +21,7 @@ pub mod facts;
 pub mod guard;
 pub mod guest_mac;
 pub mod input;
+pub mod inspect;
 pub mod journal;
 #[cfg(test)]
 mod lab;
@@ -32,6 +34,7 @@ pub mod nic;
 pub mod peer;
 pub mod plan;
 pub mod podfile;
+pub mod repair;
 pub mod report;
 pub mod request;
 pub mod resolv;

@@ -17,6 +17,7 @@ use binding_user::{
     discovery::Discovery,
     input::{printable, printable_lines},
     journal::Store,
+    repair::{Outcomes, repair},
     report::{self, Report},
     upgrade::{Upgrade, upgrade, upgrade_all},
 };
@@ -53,7 +54,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<()> {
-    let environment = Environment { store: Store::at(cli.state_dir), bpffs: Bpffs::at(cli.bpffs), policy: cli.policy };
+    let bpffs = Bpffs::at(cli.bpffs);
+    let store = Store::at(cli.state_dir).with_copies(bpffs.clone());
+    let environment = Environment { store, bpffs, policy: cli.policy };
     match cli.command {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {
@@ -71,6 +74,11 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::List(output) => list(&environment, output).await,
         Command::Check(arguments) => check(&environment, &arguments),
+        Command::Repair(arguments) => {
+            let outcomes = repair(&environment, arguments.name()).await?;
+            print(arguments.output, &outcomes, Outcomes::to_text)?;
+            outcomes.failure()
+        }
         Command::Lease(LeaseCommand::Set(arguments)) => lease_set(&environment, &arguments).await,
         Command::Upgrade(arguments) => {
             let done = match arguments.name() {
@@ -118,6 +126,11 @@ fn check(environment: &Environment, arguments: &Check) -> Result<()> {
 
 async fn list(environment: &Environment, output: ListOutput) -> Result<()> {
     let (journals, errors) = environment.store.list()?;
+    for name in environment.store.without_record()? {
+        eprintln!(
+            "warning: {name}: pins are there, and no journal of it; `tapwire repair {name}` collects them or says more"
+        );
+    }
     let mut reports = Vec::new();
     for journal in &journals {
         reports.push(Report::of(environment, journal).await);

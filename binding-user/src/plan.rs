@@ -41,14 +41,31 @@ pub fn check_not_the_machines_own(netns: &Netns, force: bool) -> Result<()> {
 
 /// Makes the record of a binding that does not exist yet.
 pub async fn plan(request: &AttachRequest, name: String, netns: &Netns, policy: &Path) -> Result<Journal> {
+    plan_with(request, name, netns, policy, None).await
+}
+
+/// [`plan`] with the tap that a binding has already, if there is one.
+pub(crate) async fn plan_with(
+    request: &AttachRequest,
+    name: String,
+    netns: &Netns,
+    policy: &Path,
+    tap: Option<&TapRecord>,
+) -> Result<Journal> {
     let netlink = Netlink::open(netns)?;
     let facts = discover(&request.netns, netns, &request.nic, request.resolv_conf.as_deref()).await?;
     check_nic(&facts.nic)?;
     request.lease.check_mtu(facts.nic.mtu)?;
     let mut warnings = facts.warnings.clone();
     let mut lease = make_lease(request, &facts)?;
-    warnings.extend(check_programs(&netlink, netns, &facts.nic).await?);
-    let tap = tap_record(request, &facts, &netlink, netns).await?;
+    let foreign = check_programs(&netlink, netns, &facts.nic).await?;
+    warnings.extend(foreign.iter().map(|program| {
+        format!("{} carries {program}; it may keep frames from the guest, or be passed over", request.nic)
+    }));
+    let tap = match tap {
+        Some(tap) => tap.clone(),
+        None => tap_record(request, &facts, &netlink, netns).await?,
+    };
     if request.nic == request.tap {
         return Err(Error::new(format!("join {} to {}", request.nic, request.tap), "they are one device")
             .with_hint("name the VM's tap with --tap"));
@@ -103,6 +120,7 @@ pub async fn plan(request: &AttachRequest, name: String, netns: &Netns, policy: 
         guard,
         hooks,
         clsact_made,
+        foreign,
         warnings,
     })
 }
@@ -196,7 +214,7 @@ async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, n
     Ok(TapRecord {
         name: tap.nic.name,
         made_as: None,
-        before: Some(TapBefore { up: tap.nic.up, arp: tap.nic.arp, disable_ipv6 }),
+        before: Some(TapBefore { up: tap.nic.up, arp: tap.nic.arp, disable_ipv6, mtu: None }),
         ifindex: Some(tap.nic.ifindex),
         mtu: tap.nic.mtu,
         multi_queue: tap.multi_queue,
@@ -226,24 +244,21 @@ fn check_tap(request: &AttachRequest, tap: &TapInfo) -> Result<()> {
 }
 
 /// A name that nobody else gives to a device.
-fn random_name() -> Result<String> {
+pub(crate) fn random_name() -> Result<String> {
     let octets = mac::random()?.0;
     Ok(octets.iter().fold("tw".to_owned(), |name, octet| format!("{name}{octet:02x}")))
 }
 
-/// Refuses a pod NIC with programs of ours, whose binding is recorded elsewhere; warns of other people's.
+/// Refuses a pod NIC with programs of ours, whose binding is recorded elsewhere; gives the names of other people's.
 async fn check_programs(netlink: &Netlink, netns: &Netns, nic: &Nic) -> Result<Vec<String>> {
     let tc = netlink.tc(nic.ifindex).await?;
-    let filters = tc.ingress.iter().chain(&tc.egress);
-    let filters = filters.map(|filter| filter.bpf_name.clone().unwrap_or_else(|| filter.kind.clone()));
+    let filters = tc.ingress.iter().chain(&tc.egress).map(|filter| filter.name().to_owned());
     let programs: Vec<_> = filters.chain(netns.run(|| tcx::programs_on(&nic.name))?).collect();
     if let Some(ours) = programs.iter().find(|program| hook::is_ours(program)) {
         return Err(Error::new(format!("attach to {}", nic.name), format!("the program {ours} is on it already"))
             .with_hint("a tapwire with another state folder (TAPWIRE_STATE_DIR) made that binding; detach it there"));
     }
-    let warn =
-        |program| format!("{} carries {program}; it may keep frames from the guest, or be passed over", nic.name);
-    Ok(programs.into_iter().map(warn).collect())
+    Ok(programs)
 }
 
 fn decide_wire(
@@ -272,7 +287,12 @@ fn decide_wire(
 }
 
 /// The devices that get a clsact qdisc from us, and lose it at detach.
-async fn without_clsact(netlink: &Netlink, nic: &Nic, tap: &TapRecord, kind: HookKind) -> Result<Vec<String>> {
+pub(crate) async fn without_clsact(
+    netlink: &Netlink,
+    nic: &Nic,
+    tap: &TapRecord,
+    kind: HookKind,
+) -> Result<Vec<String>> {
     let mut devices = Vec::new();
     if kind != HookKind::Clsact {
         return Ok(devices);

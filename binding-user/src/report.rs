@@ -332,9 +332,11 @@ fn counts(counts: &BTreeMap<&'static str, u64>) -> String {
     if counted.is_empty() { "none".to_owned() } else { counted.join(", ") }
 }
 
-/// A line for each binding, with a head, in columns.
+/// A line for each binding, with a head, in columns; the last one only where some binding is not ready.
 pub fn table(reports: &[Report]) -> String {
-    let head = ["NAME", "STATE", "NIC", "TAP", "ADDRESS", "TO-NETWORK", "TO-GUEST", "DROPPED"].map(str::to_owned);
+    let head =
+        ["NAME", "STATE", "NIC", "TAP", "ADDRESS", "TO-NETWORK", "TO-GUEST", "DROPPED", "REASON"].map(str::to_owned);
+    let columns = head.len() - usize::from(reports.iter().all(|report| report.reason.is_empty()));
     let rows = reports.iter().map(|report| {
         [
             report.name.clone(),
@@ -345,12 +347,13 @@ pub fn table(reports: &[Report]) -> String {
             report.counters.to_network.frames.to_string(),
             report.counters.to_guest.frames.to_string(),
             report.counters.dropped.values().sum::<u64>().to_string(),
+            report.reason.clone(),
         ]
     });
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..8).map(width).collect();
-    let line = |row: &[String; 8]| {
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let line = |row: &[String; 9]| {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };

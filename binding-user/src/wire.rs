@@ -106,6 +106,14 @@ impl ToNetwork {
     }
 }
 
+/// What has come to the host side that frames sent by peer would skip, or that may not work with it.
+pub fn skipped(host_side: &HostSide) -> Option<String> {
+    match host_side {
+        HostSide::Seen { nic, .. } if nic.up => obstacle(host_side),
+        _ => None,
+    }
+}
+
 /// Why frames must not jump to the host side, if there is a reason.
 fn obstacle(host_side: &HostSide) -> Option<String> {
     match host_side {

@@ -155,6 +155,7 @@ fn pins_without_a_journal_are_left_alone_and_named() {
     let journal = tapwire.state().join("lost.json");
     let hidden = tapwire.state().join("lost.hidden");
     std::fs::rename(&journal, &hidden).unwrap();
+    std::fs::remove_file(tapwire.pins().join("lost/journal")).unwrap();
     let other = Pod::new("other").unwrap();
     let refusal = tapwire.refusal(&attach_arguments(&other, "lost")).unwrap();
     assert!(refusal.error.contains("pins of a binding of this name"), "{}", refusal.error);

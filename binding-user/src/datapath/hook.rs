@@ -23,7 +23,7 @@ pub(super) const NEEDS: &str = "tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.
      `ulimit -l unlimited`; `tapwire check` tells what is missing";
 
 /// Priority of our filters on clsact: late, so that a filter which the operator adds without thinking comes first.
-const PRIORITY: u16 = 50_000;
+pub(super) const PRIORITY: u16 = 50_000;
 /// Handle of our filters: fixed, so that they are recognised and replaced, never doubled.
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
@@ -145,9 +145,9 @@ impl Hook {
         link.context(what)?.detach().map_err(|error| chain(&error)).context(what)
     }
 
-    /// Whether the program is on its TCX hook, by its pinned link.
-    pub fn is_on_tcx(&self, pins: &Pins) -> bool {
-        self.program_on_tcx(pins).is_some()
+    /// The program's filter, if it is on its hook by one.
+    fn filter<'a>(&self, tc: &'a Tc) -> Option<&'a Filter> {
+        self.filters(tc).iter().find(|filter| self.is_filter(filter))
     }
 
     fn program_on_tcx(&self, pins: &Pins) -> Option<ProgramInfo> {
@@ -162,19 +162,22 @@ impl Hook {
         self.filter(tc).is_some()
     }
 
-    fn filter<'a>(&self, tc: &'a Tc) -> Option<&'a Filter> {
-        let filters = match self.direction {
+    /// The filters of its side.
+    pub(super) fn filters<'a>(&self, tc: &'a Tc) -> &'a [Filter] {
+        match self.direction {
             Direction::Ingress => &tc.ingress,
             Direction::Egress => &tc.egress,
-        };
-        filters.iter().find(|filter| {
-            filter.priority == PRIORITY
-                && filter.handle == u32::from(HANDLE)
-                && filter.bpf_name.as_deref() == Some(self.program.as_str())
-        })
+        }
     }
 
-    fn link(
+    /// Whether a filter is the program's.
+    pub(super) fn is_filter(&self, filter: &Filter) -> bool {
+        filter.priority == PRIORITY
+            && filter.handle == u32::from(HANDLE)
+            && filter.bpf_name.as_deref() == Some(self.program.as_str())
+    }
+
+    pub(super) fn link(
         &self,
         program: &mut SchedClassifier,
         options: TcAttachOptions,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The name of the pin of the counters, of the first ones at least.
-const COUNTERS: &str = "counters";
+pub(super) const COUNTERS: &str = "counters";
 /// The same of what was learnt.
 const LEARNED: &str = "learned";
 

@@ -14,6 +14,9 @@ pub mod hook;
 pub mod load;
 pub mod maps;
 pub mod pins;
+pub mod place;
+mod raw;
+mod record;
 pub mod tcx;
 pub mod value;
 
@@ -23,3 +26,4 @@ pub use hook::{Hook, HookKind};
 pub use load::{Constants, Programs};
 pub use maps::PinnedMaps;
 pub use pins::Pins;
+pub use place::{Foreign, Place};

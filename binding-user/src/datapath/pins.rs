@@ -1,11 +1,14 @@
 //! The pins of one binding: its links and its maps, under names that are fixed, so that a later process finds them.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, Map, MapData, MapInfo};
 use binding_common::{Learned, MacAddr};
 
-use super::{Bpffs, PinnedMaps, bpffs::make_private_folder, value::One};
+use super::{Bpffs, PinnedMaps, bpffs::make_private_folder, maps, place, raw, record, value::One};
 use crate::error::{Context as _, Error, Result, chain};
 
 /// The folder of one binding on the bpffs.
@@ -28,9 +31,20 @@ impl Pins {
         }
         let folder = self.folder.display();
         Err(Error::new(format!("pin to {folder}"), "pins of a binding of this name are there, and no journal of it")
-            .with_hint(format!(
-                "choose another name; or, if its state folder is lost for good, `rm -r {folder}` takes its programs off"
-            )))
+            .with_hint("choose another name; `tapwire repair` of this one removes them if their devices are gone, and says how if not"))
+    }
+
+    /// The names of all bindings that have pins.
+    pub fn names(bpffs: &Bpffs) -> Result<Vec<String>> {
+        let entries = match fs::read_dir(bpffs.path()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context(|| format!("read {}", bpffs.path().display())),
+        };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().replace('+', "."));
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        Ok(names)
     }
 
     /// Whether there is anything.
@@ -56,6 +70,94 @@ impl Pins {
     /// Where a map is pinned.
     pub fn map(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// The maps that outlive a change of the programs, and where they are pinned.
+    fn maps(&self, maps: &PinnedMaps) -> [(&'static str, PathBuf); 2] {
+        [("COUNTERS", self.map(&maps.counters.pin)), ("LEARNED", self.map(&maps.learned))]
+    }
+
+    /// The maps that are not pinned.
+    pub fn missing(&self, maps: &PinnedMaps) -> Vec<&'static str> {
+        self.maps(maps).into_iter().filter(|(_, path)| !path.exists()).map(|(name, _)| name).collect()
+    }
+
+    /// Pins the maps again that a running program still holds, and gives their names.
+    pub fn recover(&self, maps: &PinnedMaps, program: u32) -> Result<Vec<&'static str>> {
+        let what = || format!("find the maps of the program of id {program}");
+        let Some(info) = place::program(program) else { return Ok(Vec::new()) };
+        let ids = info.map_ids().context(what)?.unwrap_or_default();
+        let mut recovered = Vec::new();
+        for (name, path) in self.maps(maps).into_iter().filter(|(_, path)| !path.exists()) {
+            for id in &ids {
+                if MapInfo::from_id(*id).context(what)?.name_as_str() == Some(name) {
+                    MapData::from_id(*id).context(what)?.pin(&path).context(|| format!("pin {}", path.display()))?;
+                    recovered.push(name);
+                }
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// Removes pins of links that are not those of these hooks.
+    pub fn remove_other_links(&self, hooks: &[super::Hook]) -> Result<()> {
+        let ours: Vec<_> = hooks.iter().map(|hook| self.link(&hook.program)).collect();
+        for path in self.links()?.into_iter().filter(|path| !ours.contains(path)) {
+            remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a pinned link is on a device that lives, or a program that runs uses the pinned counters.
+    pub fn are_alive(&self) -> Result<bool> {
+        for path in self.links()? {
+            if raw::link_ifindex(&path).is_ok_and(|ifindex| ifindex.is_some_and(|index| index != 0)) {
+                return Ok(true);
+            }
+        }
+        if !self.links()?.is_empty() {
+            return Ok(false);
+        }
+        // After an upgrade they may be pinned under another name of that beginning.
+        let pinned = self.of_kind(maps::COUNTERS)?;
+        let counters: Vec<_> = pinned.iter().filter_map(|path| MapData::from_pin(path).ok()?.info().ok()).collect();
+        let uses = |ids: Option<Vec<u32>>| ids.is_some_and(|ids| counters.iter().any(|map| ids.contains(&map.id())));
+        Ok(aya::programs::loaded_programs().flatten().any(|program| program.map_ids().is_ok_and(uses)))
+    }
+
+    fn links(&self) -> Result<Vec<PathBuf>> {
+        self.of_kind("link_")
+    }
+
+    /// The pins whose names begin like this.
+    fn of_kind(&self, kind: &str) -> Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context(|| format!("read {}", self.folder.display())),
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        Ok(paths
+            .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(kind.as_bytes())))
+            .collect())
+    }
+
+    /// The copy of the journal, if there is one.
+    pub fn record(&self) -> Result<Option<Vec<u8>>> {
+        record::read(&self.folder).context(|| format!("read {}", record::path(&self.folder).display()))
+    }
+
+    /// Replaces the copy of the journal. Without pins there is none.
+    pub fn set_record(&self, text: &[u8]) -> Result<()> {
+        if !self.exist() {
+            return Ok(());
+        }
+        record::write(&self.folder, text).context(|| format!("write {}", record::path(&self.folder).display()))
+    }
+
+    /// The folder of all of them.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The MAC that the programs have learnt of the guest, if they have.
@@ -105,5 +207,22 @@ impl Pins {
             errors.push(Error::new(format!("remove {}", self.folder.display()), error));
         }
         Error::join(errors)
+    }
+}
+
+/// Where a pin lies until it takes the place of another. No pin is named so otherwise.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push("+new");
+    path.into()
+}
+
+/// Removes a pin, which need not be there.
+pub(super) fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }

@@ -23,6 +23,11 @@ pub fn programs_on(device: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The programs of one hook, in their order; none on a kernel that does not know the question.
+pub(super) fn programs(device: &str, direction: TcAttachType) -> Result<Vec<ProgramInfo>> {
+    query(device, direction).map(Option::unwrap_or_default)
+}
+
 /// The programs of one hook; `None` on a kernel before 6.6, which takes the question for nonsense.
 fn query(device: &str, direction: TcAttachType) -> Result<Option<Vec<ProgramInfo>>> {
     match SchedClassifier::query_tcx(device, direction) {

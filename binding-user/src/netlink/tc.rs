@@ -68,6 +68,13 @@ pub struct Filter {
     pub bpf_id: Option<u32>,
 }
 
+impl Filter {
+    /// The name of its program, or the kind that it is.
+    pub fn name(&self) -> &str {
+        self.bpf_name.as_deref().unwrap_or(&self.kind)
+    }
+}
+
 impl Netlink {
     /// Qdiscs and filters of a link.
     pub async fn tc(&self, ifindex: u32) -> Result<Tc> {

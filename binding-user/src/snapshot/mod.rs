@@ -16,7 +16,7 @@ mod tests;
 
 use crate::{
     Error, Result, mac,
-    netlink::{Netlink, raw::RawMessage, rtm},
+    netlink::{Netlink, describe, raw::RawMessage, rtm},
     netns::Netns,
     nic::Nic,
     sysctl::{self, ACCEPT_DAD, DISABLE_IPV6},
@@ -114,13 +114,26 @@ impl Snapshot {
         Ok(())
     }
 
+    /// What is left to do for [`Self::silence`], but for setting the link up: what the NIC is or has that it should not,
+    /// each in words.
+    pub async fn noise(&self, netlink: &Netlink, netns: &Netns, nic: &Nic) -> Result<Vec<String>> {
+        let mut noise = Vec::new();
+        if nic.mac != self.silent_mac {
+            noise.push(format!("has the MAC {} and not the one that it was given", nic.mac));
+        }
+        if nic.arp {
+            noise.push("does ARP".to_owned());
+        }
+        if sysctl::read_ipv6(netns, &nic.name, DISABLE_IPV6)?.is_some_and(|value| value != 1) {
+            noise.push("has IPv6 on".to_owned());
+        }
+        noise.extend(netlink.addresses(self.ifindex).await?.iter().map(|address| format!("has {}", describe(address))));
+        Ok(noise)
+    }
+
     /// Whether nothing is left to do for [`Self::silence`].
     async fn is_silent(&self, netlink: &Netlink, netns: &Netns, nic: &Nic) -> Result<bool> {
-        Ok(nic.mac == self.silent_mac
-            && nic.up
-            && !nic.arp
-            && sysctl::read_ipv6(netns, &nic.name, DISABLE_IPV6)?.is_none_or(|value| value == 1)
-            && netlink.addresses(self.ifindex).await?.is_empty())
+        Ok(nic.up && self.noise(netlink, netns, nic).await?.is_empty())
     }
 
     async fn step(&self, netlink: &Netlink, netns: &Netns, nic: &Nic, step: Step) -> Result<()> {

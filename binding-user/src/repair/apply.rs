@@ -1,0 +1,185 @@
+//! Does what was planned. Each step looks at what is there, so that it can be done again from any half-way state.
+
+use binding_common::MacAddr;
+
+use super::mend::Work;
+use crate::{
+    attach::{find_or_make_tap, load_programs},
+    binding::Environment,
+    datapath::{Build, HookKind, Programs},
+    error::{Error, Result},
+    inspect::Scene,
+    journal::{Journal, Phase},
+    netlink::Netlink,
+    netns::Netns,
+    plan::without_clsact,
+    sysctl::{self, DISABLE_IPV6},
+};
+
+/// What came of it.
+pub(super) struct Applied {
+    pub(super) journal: Journal,
+    /// What only showed on the way, a line each.
+    pub(super) said: Vec<String>,
+}
+
+/// Makes the binding as the record `new` says. `all`: whatever is not known to be done.
+pub(super) async fn apply(
+    environment: &Environment,
+    scene: &Scene<'_>,
+    mut new: Journal,
+    work: &Work,
+    all: bool,
+) -> Result<Applied> {
+    let Scene { netlink, netns, pins, .. } = scene;
+    let (programs, devices) = (work.programs || all, work.devices || all);
+    pins.make()?;
+    let said = if programs { find_maps(scene).await? } else { Vec::new() };
+    // What the kernel refuses, it refuses here, where nothing has been changed.
+    if programs {
+        new.maps = new.maps.for_this_build(pins)?;
+        new.programs = Some(Build::of_this_binary());
+    }
+    let mut loaded = match new.tap.ifindex {
+        Some(tap) if programs => Some(load_with_maps(scene, &new, tap)?),
+        _ => None,
+    };
+    new.clsact_made.retain(|device| !work.new_devices.contains(device));
+    new.phase = Phase::Repairing;
+    environment.store.save(&new)?;
+    let made = new.tap.ifindex.is_none();
+    if made {
+        new.tap.ifindex = Some(find_or_make_tap(&new, netlink, netns).await?);
+        environment.store.save(&new)?;
+    }
+    if devices || made {
+        settle_tap(&new, netlink, netns).await?;
+    }
+    if programs {
+        let mut programs = match (loaded.take(), new.tap.ifindex) {
+            (None, Some(tap)) => load_with_maps(scene, &new, tap)?,
+            (Some(loaded), _) => loaded,
+            (None, None) => return Err(Error::new(format!("repair {}", new.name), "its tap is gone")),
+        };
+        put(environment, scene, &mut new, &mut programs).await?;
+    }
+    if devices || made {
+        settle_nic(&new, netlink, netns).await?;
+        set_up(&new, netlink).await?;
+    }
+    pins.remove_other_links(&new.hooks)?;
+    new.phase = Phase::Ready;
+    let used = new.maps.clone();
+    new.maps.carry(pins);
+    environment.store.save(&new)?;
+    for maps in [&scene.journal.maps, &used] {
+        maps.not_of(&new.maps).try_for_each(|pin| pins.remove_map(pin))?;
+    }
+    Ok(Applied { journal: new, said })
+}
+
+/// Loads the programs of a record; what was learnt goes along to a map of another layout.
+fn load_with_maps(scene: &Scene<'_>, new: &Journal, tap: u32) -> Result<Programs> {
+    let (old, pins) = (&scene.journal.maps, &scene.pins);
+    let programs = load_programs(new, tap, pins)?;
+    if new.maps.learned != old.learned {
+        pins.set_learned(&new.maps, pins.learned(old)?.unwrap_or(MacAddr::ZERO))?;
+    }
+    Ok(programs)
+}
+
+/// Pins the maps again that lost their pins, as long as a program holds them, and says what is lost.
+async fn find_maps(scene: &Scene<'_>) -> Result<Vec<String>> {
+    let lost = scene.pins.missing(&scene.journal.maps);
+    if lost.is_empty() {
+        return Ok(Vec::new());
+    }
+    for hook in &scene.journal.hooks {
+        let Some(device) = scene.netlink.nic(&hook.device).await? else { continue };
+        let tc = scene.netlink.tc(device.ifindex).await?;
+        if let Some(place) = scene.find(hook, &tc)? {
+            scene.pins.recover(&scene.journal.maps, place.program)?;
+        }
+    }
+    let still = scene.pins.missing(&scene.journal.maps);
+    let tell = |name: &&str| match (still.contains(name), *name) {
+        (false, name) => format!("pinned the map {name} again: nothing of it is lost"),
+        (true, "COUNTERS") => "the counters begin at zero: the pins that held them are gone".to_owned(),
+        (true, name) => format!("the map {name} is new: the pins that held it are gone"),
+    };
+    Ok(lost.iter().map(tell).collect())
+}
+
+/// Gives all hooks these programs.
+async fn put(environment: &Environment, scene: &Scene<'_>, new: &mut Journal, programs: &mut Programs) -> Result<()> {
+    let kind = new.wire.hook;
+    if kind == HookKind::Clsact {
+        let lacking = without_clsact(&scene.netlink, &new.nic, &new.tap, kind).await?;
+        let added: Vec<_> = lacking.into_iter().filter(|device| !new.clsact_made.contains(device)).collect();
+        if !added.is_empty() {
+            new.clsact_made.extend(added);
+            environment.store.save(new)?;
+        }
+    }
+    for hook in &new.hooks {
+        let device = scene.netlink.nic(&hook.device).await?;
+        let device = device.ok_or_else(|| Error::new(format!("find {}", hook.device), "it is gone"))?;
+        let tc = scene.netlink.tc(device.ifindex).await?;
+        let place = scene.find(hook, &tc)?;
+        scene.netns.run(|| hook.put(kind, programs, &scene.pins, place.as_ref(), &new.foreign))?;
+    }
+    Ok(())
+}
+
+/// Name, MTU and silence of the tap.
+async fn settle_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<()> {
+    let record = &journal.tap;
+    let found = match record.ifindex {
+        Some(ifindex) => netlink.nic_by_index(ifindex).await?,
+        None => None,
+    };
+    // One that is gone, and that cannot be made here, was told of already.
+    let Some(found) = found else { return Ok(()) };
+    if found.mtu != record.mtu {
+        netlink.set_mtu(found.ifindex, record.mtu).await?;
+    }
+    if found.name != record.name {
+        netlink.set_name(found.ifindex, &record.name).await?;
+    }
+    sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
+    netlink.set_arp(found.ifindex, false).await
+}
+
+/// Silence of the pod NIC, or in `keep` its MAC.
+async fn settle_nic(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<()> {
+    if let Some(snapshot) = &journal.snapshot {
+        return snapshot.silence(netlink, netns).await;
+    }
+    let nic = &journal.nic;
+    match netlink.nic_by_index(nic.ifindex).await? {
+        Some(found) if found.mac != nic.mac => netlink.set_mac(nic.ifindex, nic.mac).await,
+        _ => Ok(()),
+    }
+}
+
+async fn set_up(journal: &Journal, netlink: &Netlink) -> Result<()> {
+    for ifindex in [Some(journal.nic.ifindex), journal.tap.ifindex].into_iter().flatten() {
+        if netlink.nic_by_index(ifindex).await?.is_some_and(|nic| !nic.up) {
+            netlink.set_up(ifindex).await?;
+        }
+    }
+    Ok(())
+}
+
+/// After a repair that was killed while it made the tap: one that has its index gets its name, and one that is known by
+/// its random name alone goes, since it is made again.
+pub(super) async fn finish_tap(journal: &Journal, netns: &Netns) -> Result<()> {
+    let record = &journal.tap;
+    let Some(made_as) = &record.made_as else { return Ok(()) };
+    let netlink = Netlink::open(netns)?;
+    let Some(found) = netlink.nic(made_as).await? else { return Ok(()) };
+    if record.ifindex != Some(found.ifindex) {
+        return netlink.delete_link(found.ifindex).await;
+    }
+    settle_tap(journal, &netlink, netns).await
+}
