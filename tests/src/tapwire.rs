@@ -92,6 +92,11 @@ impl Tapwire {
         self.state.path()
     }
 
+    /// Where the node's policy is; there is none at first.
+    pub fn policy(&self) -> PathBuf {
+        self.state.path().join("policy.toml")
+    }
+
     /// The folder of the pins.
     pub fn pins(&self) -> &Path {
         &self.pins
@@ -114,6 +119,8 @@ impl Tapwire {
         };
         command.args(arguments).stdin(Stdio::null());
         command.env("TAPWIRE_STATE_DIR", self.state.path()).env("TAPWIRE_BPFFS", &self.pins);
+        // Not the machine's own.
+        command.env("TAPWIRE_POLICY", self.policy());
         command
     }
 

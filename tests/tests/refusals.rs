@@ -1,7 +1,7 @@
 //! What attach refuses, it refuses in one line with a remedy, and nothing is changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use lab::{Namespace, Pod, Tapwire, fingerprint, tapwire::Refusal};
 
@@ -278,7 +278,8 @@ fn nonsense_on_the_command_line_is_wrong_usage() {
         &["attach", "--netns", "a", "--private-option", "223=x"],
         &["attach", "--netns", "a", "--private-option", "255=x"],
         &["show"],
-        &["upgrade", "--all"],
+        &["upgrade"],
+        &["repair", "a", "--all"],
         &[],
     ] {
         assert_eq!(tapwire.output(arguments).unwrap().status.code(), Some(2), "{arguments:?}");
@@ -299,4 +300,37 @@ fn a_name_that_is_no_name() {
     let empty = Namespace::new("empty").unwrap();
     let refusal = tapwire.refusal(&["discover", "--netns", empty.name()]).unwrap();
     assert!(refusal.hint.unwrap().contains("no NIC but lo"), "a namespace that is not the pod's");
+}
+
+#[test]
+fn what_the_nodes_policy_does_not_allow() {
+    lab::require_root!();
+    let lab = Lab::new("policy");
+    let policy = lab.tapwire.policy();
+    fs::write(&policy, "[guard]\nrules = [\"vlan\"]\naddresses = [\"10.244.0.0/16\"]\n").unwrap();
+    fs::set_permissions(&policy, fs::Permissions::from_mode(0o644)).unwrap();
+    let cases = [
+        (["--guard", "off"].as_slice(), "--guard off"),
+        (&["--guard", "-vlan,-rogue-ra"], "--guard -rogue-ra"),
+        (&["--allow-address", "10.244.1.7,10.245.0.1"], "--allow-address 10.245.0.1/32"),
+        (&["--allow-mac", "00:00:5e:00:01:01"], "--allow-mac 00:00:5e:00:01:01"),
+        (&["--allow-vlan"], "--allow-vlan"),
+        (&["--allow-lldp"], "--allow-lldp"),
+        (&["--dhcp", "off"], "a pure wire"),
+    ];
+    for (options, excess) in cases {
+        let refusal = lab.assert_refused(options, "policy.toml does not allow it");
+        assert!(refusal.error.contains(excess), "{}", refusal.error);
+        assert!(refusal.hint.is_some());
+    }
+    lab.tapwire.attach(&lab.pod, "yes", &["--guard", "-vlan", "--allow-address", "10.244.1.7"]).unwrap();
+}
+
+#[test]
+fn a_policy_that_others_may_write() {
+    lab::require_root!();
+    let lab = Lab::new("policy-of-all");
+    fs::write(lab.tapwire.policy(), "").unwrap();
+    fs::set_permissions(lab.tapwire.policy(), fs::Permissions::from_mode(0o666)).unwrap();
+    lab.assert_refused(&[], "others than root may write it");
 }

@@ -100,3 +100,17 @@ fn flags_without_a_value_or_given_twice_are_wrong_usage() {
         plain(&tapwire.output(&["attach", "--netns", "a", flag, flag]).unwrap(), 2);
     }
 }
+
+/// What the guard is told; a flag of these may stand without a value, or repeat.
+const GUARD: [(&str, &[&str]); 5] = [
+    ("--guard", &["", "vlan", "-", "-nonsense", "ON", "on off"]),
+    ("--allow-address", &["", "nonsense", "10.0.0.0/33", "10.0.0.256", "fe80::/129", "10.0.0.0/-1"]),
+    ("--allow-mac", &["", "nonsense", "01:00:5e:00:00:01", "00:00:00:00:00:00", "2:0:0:0:0:1"]),
+    ("--allow-vlan", &["4095", "-1", "x", "1-5"]),
+    ("--allow-ethertype", &["", "88b5", "0x5ff", "0x10000", "0x", "ipv4"]),
+];
+
+#[test]
+fn every_value_of_the_guard_that_is_wrong_is_wrong_usage() {
+    assert_refused(&["attach", "--netns", "a"], &GUARD);
+}
