@@ -41,8 +41,9 @@ fn contract(pod: &Pod) -> Value {
             "seconds": 86400
         },
         "wire": {
-            "hook": "…", "to_network": "peer", "to_guest": "redirect", "mac_mode": "swap", "guard": false,
-            "guard_off": []
+            "hook": "…", "to_network": "peer", "to_guest": "redirect", "mac_mode": "swap", "guard": true,
+            "guard_off": [],
+            "guard_allowed": {"addresses": [], "macs": [], "vlans": "none", "lldp": false, "ether_types": []}
         },
         "counters": {
             "to_network": {"frames": "…", "bytes": "…"}, "to_guest": {"frames": "…", "bytes": "…"},

@@ -9,7 +9,7 @@ use lab::{ClientKind, DhcpClient, Offloads, Pod, RawPort, Scene, scene::ping};
 use crate::{
     LATER, SOON,
     life::{GATEWAY, asks, assert_is_the_pods, finds_the_stand_in, nothing_was_amiss},
-    lost::move_pod,
+    lost::{FINDS_ITS_SERVER, move_pod},
 };
 
 const SECONDS: u32 = 30;
@@ -50,7 +50,7 @@ fn rebinds(kind: ClientKind, offloads: Offloads) {
 fn is_told_that_its_address_is_lost(kind: ClientKind) {
     let (host, scene) = scene("lost", Offloads::Virtio);
     let (mut client, _lease) = DhcpClient::acquire_on(&scene.guest.namespace, kind).unwrap();
-    scene.reattach(move_pod, &["--lease-time", "30"]).unwrap();
+    scene.reattach(move_pod, &[&["--lease-time", "30"][..], &FINDS_ITS_SERVER].concat()).unwrap();
     let lease = client.renew(SOON).unwrap();
     assert_eq!(lease.address, Some(Ipv4Addr::new(10, 244, 1, 6)));
     assert_eq!(scene.dhcp("nak").unwrap(), 1);
