@@ -220,8 +220,7 @@ fn detach_with_a_full_disk() {
     tapwire.attach(&pod, "full", &[]).unwrap();
     let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", "inject=rename:error=ENOSPC"];
     let output = tapwire.under(&runner, &["detach", "full"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "it says that its note could not be written");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_same(&before, &pod.fingerprint().unwrap(), "full disk");
-    tapwire.run(&["detach", "full"]).unwrap();
     assert_eq!(tapwire.json(&["list"]).unwrap(), serde_json::json!([]));
 }

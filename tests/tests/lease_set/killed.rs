@@ -177,8 +177,8 @@ fn a_lease_set_that_cannot_be_recorded_leaves_the_old_lease() {
     tapwire.attach(&pod, BINDING, &[]).unwrap();
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
     let before = tapwire.show(BINDING).unwrap();
-    // The first record says that it begins, the second that it is done.
-    let inject = "inject=rename:error=ENOSPC:when=2";
+    // The first record says that it begins, the second that it is done; the copy beside the pins is renamed too.
+    let inject = "inject=rename:error=ENOSPC:when=3";
     let runner = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename", "-e", inject];
     let output = tapwire.under(&runner, &CHANGE).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
