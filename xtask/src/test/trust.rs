@@ -89,7 +89,9 @@ fn sbom() -> Result<()> {
 
 fn drafts() -> Result<Vec<PathBuf>> {
     let crates = fs::read_dir(step::root()).context("read the repository")?;
-    let paths = crates.flatten().map(|entry| entry.path().join(format!("{DRAFT}.json")));
+    // The crate of the fuzzing targets lies in that of the tests.
+    let folders = crates.flatten().flat_map(|entry| [entry.path(), entry.path().join("fuzz")]);
+    let paths = folders.map(|folder| folder.join(format!("{DRAFT}.json")));
     Ok(paths.filter(|path| path.is_file()).collect())
 }
 
