@@ -1,8 +1,8 @@
 //! `lease set`: changes what the guest is told, while it runs.
 //!
 //! The programs and the replies that they give are one thing, and are replaced as one, by a [`swap`](mod@crate::swap): a
-//! guest is answered by the old lease or by the new one, never by half of each. Until all hooks have their new program,
-//! frames of the old and of the new address both pass.
+//! guest is answered by the old lease or by the new one, never by half of each. The program that gives it the new address is
+//! the one whose guard lets that address pass.
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};

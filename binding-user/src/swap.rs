@@ -32,9 +32,8 @@ pub(crate) async fn swap(
 ) -> Result<Journal> {
     let site = Site::find(environment, old, what)?;
     let mut kept = site.programs_now().await?;
-    new.programs = Some(Build::of_this_binary());
-    new.maps = old.maps.for_this_build(&site.pins)?;
-    let mut programs = site.load(old, &new)?;
+    take_this_build(&mut new, old, &site.pins)?;
+    let mut programs = load(&site.pins, site.tap, old, &new)?;
     new.phase = Phase::Changing;
     environment.store.save(&new)?;
     // First: what the old programs take from the guest's next frame is right for the new ones, too.
@@ -44,10 +43,52 @@ pub(crate) async fn swap(
         Err(error) => Err(Failure::new(error, Ok(()))),
     };
     let done = exchanged.and_then(|()| {
-        let saved = site.conclude(environment, old, &new);
+        let saved = conclude(environment, &site.pins, old, &new);
         saved.map_err(|error| Failure::new(error, site.netns.run(|| site.put_back(&mut kept))))
     });
     done.map_err(|failure| site.roll_back(environment, old, &new, *failure))
+}
+
+/// Notes in a record, which was `old` before, that the programs are to be those of this build, with the maps that they take.
+pub(crate) fn take_this_build(new: &mut Journal, old: &Journal, pins: &Pins) -> Result<()> {
+    new.programs = Some(Build::of_this_binary());
+    new.maps = old.maps.for_this_build(pins)?;
+    Ok(())
+}
+
+/// Loads the programs of such a record. What was learnt goes along to a map of another layout. On failure nothing has
+/// changed.
+pub(crate) fn load(pins: &Pins, tap: u32, old: &Journal, new: &Journal) -> Result<Programs> {
+    let added = || new.maps.not_of(&old.maps);
+    // Of a command that died before its record was written.
+    added().try_for_each(|pin| pins.remove_map(pin))?;
+    let loaded = load_programs(new, tap, pins).and_then(|programs| {
+        if new.maps.learned != old.maps.learned {
+            pins.set_learned(&new.maps, pins.learned(&old.maps)?.unwrap_or(MacAddr::ZERO))?;
+        }
+        Ok(programs)
+    });
+    loaded.map_err(|error| {
+        let left = added().filter_map(|pin| pins.remove_map(pin).err());
+        left.fold(error, |error, second| error.and(&second))
+    })
+}
+
+/// Notes that all hooks have the programs of a record. What is counted nowhere any more is carried.
+pub(crate) fn conclude(environment: &Environment, pins: &Pins, old: &Journal, new: &Journal) -> Result<Journal> {
+    let mut whole = Journal { phase: Phase::Ready, ..new.clone() };
+    whole.maps.carry(pins);
+    environment.store.save(&whole)?;
+    remove_maps(pins, [old, new], &whole);
+    Ok(whole)
+}
+
+/// Removes the pins that a record, which is written, does not know any more.
+fn remove_maps(pins: &Pins, earlier: [&Journal; 2], record: &Journal) {
+    for pin in earlier.iter().flat_map(|journal| journal.maps.not_of(&record.maps)) {
+        // One that stays is no harm: nothing is counted in it twice, and detach removes it.
+        let _ = pins.remove_map(pin);
+    }
 }
 
 /// A binding whose programs are exchanged.
@@ -102,24 +143,6 @@ impl Site {
         })
     }
 
-    /// Loads the programs of a record. On failure nothing has changed.
-    fn load(&self, old: &Journal, new: &Journal) -> Result<Programs> {
-        let added = || new.maps.not_of(&old.maps);
-        // Of a swap that died before its record was written.
-        added().try_for_each(|pin| self.pins.remove_map(pin))?;
-        let loaded = load_programs(new, self.tap, &self.pins).and_then(|programs| {
-            if new.maps.learned != old.maps.learned {
-                let learned = self.pins.learned(&old.maps)?.unwrap_or(MacAddr::ZERO);
-                self.pins.set_learned(&new.maps, learned)?;
-            }
-            Ok(programs)
-        });
-        loaded.map_err(|error| {
-            let left = added().filter_map(|pin| self.pins.remove_map(pin).err());
-            left.fold(error, |error, second| error.and(&second))
-        })
-    }
-
     /// Gives every hook its new program, or all of them their old ones.
     fn exchange(&self, programs: &mut Programs, kept: &mut [SchedClassifier]) -> Result<(), Box<Failure>> {
         let exchanged = self.netns.run(|| {
@@ -140,15 +163,6 @@ impl Site {
         Error::join(self.hooks.iter().zip(kept).filter_map(put_back).collect())
     }
 
-    /// Notes that it is done.
-    fn conclude(&self, environment: &Environment, old: &Journal, new: &Journal) -> Result<Journal> {
-        let mut whole = Journal { phase: Phase::Ready, ..new.clone() };
-        whole.maps.carry(&self.pins);
-        environment.store.save(&whole)?;
-        self.remove_maps([old, new], &whole);
-        Ok(whole)
-    }
-
     /// Notes how it ended that the old programs were put back. Where that failed too, the record says that they are
     /// wanted, and the next command goes on from there: what has failed must not come about later.
     fn roll_back(&self, environment: &Environment, old: &Journal, new: &Journal, failure: Failure) -> Error {
@@ -162,18 +176,10 @@ impl Site {
         let saved = environment.store.save(&record);
         let whole = restored.is_ok() && saved.is_ok();
         if whole {
-            self.remove_maps([old, new], &record);
+            remove_maps(&self.pins, [old, new], &record);
         }
         let error =
             [restored, saved].into_iter().filter_map(Result::err).fold(error, |error, second| error.and(&second));
         if whole { error } else { error.with_hint(REMEDY) }
-    }
-
-    /// Removes the pins that a record, which is written, does not know any more.
-    fn remove_maps(&self, earlier: [&Journal; 2], record: &Journal) {
-        for pin in earlier.iter().flat_map(|journal| journal.maps.not_of(&record.maps)) {
-            // One that stays is no harm: nothing is counted in it twice, and detach removes it.
-            let _ = self.pins.remove_map(pin);
-        }
     }
 }

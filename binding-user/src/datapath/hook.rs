@@ -12,9 +12,9 @@ use aya::programs::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Pins, Programs, call::info_of};
+use super::{Pins, Programs, raw::info_of, tcx};
 use crate::{
-    error::{Chained as _, Context as _, Result, chain},
+    error::{Chained as _, Context as _, Result},
     netlink::tc::{Filter, Tc},
 };
 
@@ -71,17 +71,14 @@ impl Hook {
         match kind {
             HookKind::Tcx => {
                 let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-                let link = self.link(program, options).map_err(|error| chain(&error)).context(what)?;
+                let link = self.link(program, options).chained(what)?;
                 let link: FdLink = link.try_into().chained(what)?;
                 link.pin(pins.link(&self.program)).chained(what)?;
             }
             HookKind::Clsact => {
                 add_clsact(&self.device)?;
                 let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-                let link = self
-                    .link(program, TcAttachOptions::Netlink(options))
-                    .map_err(|error| chain(&error))
-                    .context(what)?;
+                let link = self.link(program, TcAttachOptions::Netlink(options)).chained(what)?;
                 #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
                 mem::forget(link);
             }
@@ -95,8 +92,8 @@ impl Hook {
         let what = || format!("replace {} on {} of {}", self.program, self.side(), self.device);
         let link: SchedClassifierLink = match kind {
             HookKind::Tcx => {
-                let link = PinnedLink::from_pin(pins.link(&self.program)).map_err(|error| chain(&error));
-                FdLink::from(link.context(what)?).try_into().map_err(|error| chain(&error)).context(what)?
+                let link = PinnedLink::from_pin(pins.link(&self.program)).chained(what)?;
+                FdLink::from(link).try_into().chained(what)?
             }
             HookKind::Clsact => {
                 SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None)
@@ -104,7 +101,7 @@ impl Hook {
             }
         };
         let taken = program.attach_to_link(link).and_then(|id| program.take_link(id));
-        let link = taken.map_err(|error| chain(&error)).context(what)?;
+        let link = taken.chained(what)?;
         if kind == HookKind::Clsact {
             #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
             mem::forget(link);
@@ -123,9 +120,7 @@ impl Hook {
             }
         };
         let info = found.ok_or("it is not there").context(what)?;
-        SchedClassifier::from_program_info(info, self.program.clone().into())
-            .map_err(|error| chain(&error))
-            .context(what)
+        SchedClassifier::from_program_info(info, self.program.clone().into()).chained(what)
     }
 
     /// Takes the program off its TCX hook, by removing the pin that holds the link. One that is not there is no error.
@@ -142,19 +137,24 @@ impl Hook {
     pub fn delete_filter(&self) -> Result<()> {
         let what = || format!("detach {} from {}", self.program, self.device);
         let link = SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None);
-        link.context(what)?.detach().map_err(|error| chain(&error)).context(what)
+        link.context(what)?.detach().chained(what)
     }
 
     /// The program's filter, if it is on its hook by one.
-    fn filter<'a>(&self, tc: &'a Tc) -> Option<&'a Filter> {
+    pub(super) fn filter<'a>(&self, tc: &'a Tc) -> Option<&'a Filter> {
         self.filters(tc).iter().find(|filter| self.is_filter(filter))
     }
 
     fn program_on_tcx(&self, pins: &Pins) -> Option<ProgramInfo> {
+        let id = self.linked_program(pins)?;
+        let programs = tcx::programs(&self.device, self.direction.into()).ok()?;
+        programs.into_iter().find(|program| program.id() == id)
+    }
+
+    /// The id of the program of the pinned link, wherever that is.
+    pub(super) fn linked_program(&self, pins: &Pins) -> Option<u32> {
         let link = PinnedLink::from_pin(pins.link(&self.program)).ok()?;
-        let info = FdLink::from(link).info().ok()?;
-        let (_, programs) = SchedClassifier::query_tcx(&self.device, self.direction.into()).ok()?;
-        programs.into_iter().find(|program| program.id() == info.program_id())
+        FdLink::from(link).info().ok().map(|info| info.program_id())
     }
 
     /// Whether the program is among the filters of its device.
@@ -171,7 +171,7 @@ impl Hook {
     }
 
     /// Whether a filter is the program's.
-    pub(super) fn is_filter(&self, filter: &Filter) -> bool {
+    fn is_filter(&self, filter: &Filter) -> bool {
         filter.priority == PRIORITY
             && filter.handle == u32::from(HANDLE)
             && filter.bpf_name.as_deref() == Some(self.program.as_str())

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Pins,
-    call::wait_for_programs,
+    raw::wait_for_programs,
     value::{One, Shape},
 };
 use crate::{

@@ -9,7 +9,6 @@
 
 pub mod bpffs;
 pub mod build;
-mod call;
 pub mod hook;
 pub mod load;
 pub mod maps;

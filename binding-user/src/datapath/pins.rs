@@ -8,8 +8,8 @@ use std::{
 use aya::maps::{Array, Map, MapData, MapInfo};
 use binding_common::{Learned, MacAddr};
 
-use super::{Bpffs, PinnedMaps, bpffs::make_private_folder, maps, place, raw, record, value::One};
-use crate::error::{Context as _, Error, Result, chain};
+use super::{Bpffs, PinnedMaps, bpffs::make_private_folder, maps, raw, record, value::One};
+use crate::error::{Chained as _, Context as _, Error, Result};
 
 /// The folder of one binding on the bpffs.
 #[derive(Clone, Debug)]
@@ -85,7 +85,8 @@ impl Pins {
     /// Pins the maps again that a running program still holds, and gives their names.
     pub fn recover(&self, maps: &PinnedMaps, program: u32) -> Result<Vec<&'static str>> {
         let what = || format!("find the maps of the program of id {program}");
-        let Some(info) = place::program(program) else { return Ok(Vec::new()) };
+        // One that is gone holds nothing.
+        let Ok(info) = raw::info_of(program, &self.passing("recovered")) else { return Ok(Vec::new()) };
         let ids = info.map_ids().context(what)?.unwrap_or_default();
         let mut recovered = Vec::new();
         for (name, path) in self.maps(maps).into_iter().filter(|(_, path)| !path.exists()) {
@@ -144,7 +145,7 @@ impl Pins {
 
     /// The copy of the journal, if there is one.
     pub fn record(&self) -> Result<Option<Vec<u8>>> {
-        record::read(&self.folder).context(|| format!("read {}", record::path(&self.folder).display()))
+        record::read(&self.folder)
     }
 
     /// Replaces the copy of the journal. Without pins there is none.
@@ -152,7 +153,7 @@ impl Pins {
         if !self.exist() {
             return Ok(());
         }
-        record::write(&self.folder, text).context(|| format!("write {}", record::path(&self.folder).display()))
+        record::write(&self.folder, text)
     }
 
     /// The folder of all of them.
@@ -174,20 +175,14 @@ impl Pins {
     pub fn set_learned(&self, maps: &PinnedMaps, mac: MacAddr) -> Result<()> {
         let path = self.map(&maps.learned);
         let what = || format!("write the guest's MAC at {}", path.display());
-        let map = MapData::from_pin(&path).map_err(|error| chain(&error)).context(what)?;
+        let map = MapData::from_pin(&path).chained(what)?;
         let mut map: Array<_, Learned> = Map::Array(map).try_into().context(what)?;
         map.set(0, Learned::of(mac.to_number()), 0).context(what)
     }
 
     /// Removes the pin of a map. One that is not there is no error.
     pub fn remove_map(&self, name: &str) -> Result<()> {
-        let path = self.map(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::new(format!("remove {}", path.display()), error))
-            }
-            _ => Ok(()),
-        }
+        remove_file(&self.map(name))
     }
 
     /// Removes every pin. What is on a TCX hook leaves it with its pin.

@@ -6,12 +6,7 @@
 
 use std::{fmt, fs};
 
-use aya::programs::{
-    LinkOrder, ProgramId, ProgramInfo,
-    links::{FdLink, PinnedLink},
-    loaded_programs,
-    tc::TcAttachOptions,
-};
+use aya::programs::{LinkOrder, ProgramId, ProgramInfo, links::FdLink, tc::TcAttachOptions};
 
 use super::{
     Hook, HookKind, Pins, Programs,
@@ -19,7 +14,7 @@ use super::{
     pins, tcx,
 };
 use crate::{
-    error::{Context as _, Result, chain},
+    error::{Chained as _, Context as _, Result},
     netlink::tc::{Filter, Tc},
 };
 
@@ -62,20 +57,11 @@ impl Hook {
                 let before = on_tcx[..at].iter().map(foreign).filter(|program| !is_ours(&program.name));
                 Some(Place { program: ours, before: before.collect() })
             }),
-            HookKind::Clsact => {
-                let filters = self.filters(tc);
-                filters.iter().find(|filter| self.is_filter(filter)).map(|ours| Place {
-                    program: ours.bpf_id.unwrap_or_default(),
-                    before: on_tcx.iter().map(foreign).chain(earlier(filters)).collect(),
-                })
-            }
+            HookKind::Clsact => self.filter(tc).map(|ours| Place {
+                program: ours.bpf_id.unwrap_or_default(),
+                before: on_tcx.iter().map(foreign).chain(earlier(self.filters(tc))).collect(),
+            }),
         })
-    }
-
-    /// The id of the program of the pinned link, wherever that is.
-    fn linked_program(&self, pins: &Pins) -> Option<u32> {
-        let link = PinnedLink::from_pin(pins.link(&self.program)).ok()?;
-        FdLink::from(link).info().ok().map(|info| info.program_id())
     }
 
     /// Puts the program on its hook, or gives the hook this one in place of the one that is there. On TCX it comes before
@@ -107,7 +93,7 @@ impl Hook {
         let what = || format!("attach {} to {}", self.program, self.device);
         let order = first.map_or_else(LinkOrder::default, before);
         let program = programs.program(&self.program)?;
-        let link = self.link(program, TcAttachOptions::TcxOrder(order)).map_err(|error| chain(&error)).context(what)?;
+        let link = self.link(program, TcAttachOptions::TcxOrder(order)).chained(what)?;
         let link: FdLink = link.try_into().context(what)?;
         let path = pins.link(&self.program);
         let temporary = pins::temporary(&path);
@@ -129,9 +115,4 @@ fn earlier(filters: &[Filter]) -> impl Iterator<Item = Foreign> {
         .iter()
         .filter(|filter| filter.priority < PRIORITY)
         .map(|filter| Foreign { name: filter.name().to_owned(), priority: Some(filter.priority) })
-}
-
-/// The program of an id.
-pub(super) fn program(id: u32) -> Option<ProgramInfo> {
-    loaded_programs().flatten().find(|program| program.id() == id)
 }

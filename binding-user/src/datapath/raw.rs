@@ -1,26 +1,33 @@
-//! The few calls of bpf(2) that aya does not offer: a map whose size is known only when it is made, and the device of a
-//! TCX link.
+//! The few system calls that aya does not offer: maps whose size is known only at run time, the device of a TCX link, a
+//! program by its number, and the end of programs that were taken off.
 //!
 //! The structs are the beginnings of members of `union bpf_attr` (include/uapi/linux/bpf.h); the kernel takes what is
 //! left out for zero.
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
 };
 
+use aya::programs::ProgramInfo;
 use nix::libc;
+
+use crate::error::{Chained as _, Context as _, Result};
+
+/// `MEMBARRIER_CMD_GLOBAL`, a command of membarrier(2).
+const MEMBARRIER_GLOBAL: libc::c_int = 1;
 
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 
 const MAP_TYPE_ARRAY: u32 = 2;
@@ -47,6 +54,13 @@ struct Element {
     flags: u64,
 }
 
+impl Element {
+    /// An entry of a map, by its key, and where its value is or shall be.
+    fn of(map: BorrowedFd<'_>, key: &u32, value: *const u8) -> Self {
+        Self { map_fd: map.as_raw_fd(), padding: 0, key: address(&raw const *key), value: address(value), flags: 0 }
+    }
+}
+
 #[repr(C)]
 struct Object {
     path: u64,
@@ -59,16 +73,6 @@ struct Info {
     fd: i32,
     length: u32,
     to: u64,
-}
-
-/// The beginning of `struct bpf_map_info`.
-#[repr(C)]
-#[derive(Default)]
-struct MapInfo {
-    map_type: u32,
-    id: u32,
-    key_size: u32,
-    value_size: u32,
 }
 
 /// The beginning of `struct bpf_link_info`, as it is for TCX.
@@ -101,47 +105,35 @@ pub(super) fn map_with(name: &str, value: &[u8]) -> io::Result<OwnedFd> {
     }
     let map = open(MAP_CREATE, &create)?;
     let key = 0_u32;
-    let element = Element {
-        map_fd: map.as_raw_fd(),
-        padding: 0,
-        key: address(&raw const key),
-        value: address(value.as_ptr()),
-        flags: 0,
-    };
-    call(MAP_UPDATE_ELEM, &element)?;
+    call(MAP_UPDATE_ELEM, &Element::of(map.as_fd(), &key, value.as_ptr()))?;
     Ok(map)
 }
 
-/// The one entry of a map that [`map_with`] made.
-pub(super) fn value_of(map: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
-    let mut info = MapInfo::default();
-    ask(map, &mut info)?;
-    if (info.map_type, info.key_size) != (MAP_TYPE_ARRAY, 4) {
-        return Err(io::Error::other("it is no array map"));
-    }
-    // The kernel rounds the size of a value up when it copies it out.
-    let size = usize::try_from(info.value_size).map_err(io::Error::other)?;
-    let mut value = vec![0_u8; size.next_multiple_of(8)];
+/// Copies the value of the entry 0 of a map, which must be as long as `value`.
+pub(super) fn look_up(map: BorrowedFd<'_>, value: &mut [u8]) -> io::Result<()> {
     let key = 0_u32;
-    let element = Element {
-        map_fd: map.as_raw_fd(),
-        padding: 0,
-        key: address(&raw const key),
-        value: address(value.as_mut_ptr()),
-        flags: 0,
-    };
-    call(MAP_LOOKUP_ELEM, &element)?;
-    value.truncate(size);
-    Ok(value)
+    call(MAP_LOOKUP_ELEM, &Element::of(map, &key, value.as_mut_ptr())).map(drop)
+}
+
+/// What the kernel says of a program of this id. aya takes one from a pin only, so it is pinned there for a moment; what a
+/// process left there that died in between is replaced.
+pub(super) fn info_of(id: u32, path: &Path) -> Result<ProgramInfo> {
+    let _ = fs::remove_file(path);
+    let program = open(PROG_GET_FD_BY_ID, &[id, 0, 0]).context(|| "open the program")?;
+    pin(program.as_fd(), path).context(|| format!("pin to {}", path.display()))?;
+    let info = ProgramInfo::from_pin(path).chained(|| format!("open {}", path.display()));
+    fs::remove_file(path).context(|| format!("remove {}", path.display()))?;
+    info
 }
 
 /// The interface index that a pinned TCX link is on; 0 when its device is gone (`bpf_tcx_link_fill_info`), `None` for
 /// what is no TCX link.
 pub(super) fn link_ifindex(path: &Path) -> io::Result<Option<u32>> {
-    use std::os::fd::AsFd as _;
-    let link = get(path)?;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let link = open(OBJ_GET, &Object { path: address(path.as_ptr()), fd: 0, flags: 0 })?;
     let mut info = LinkInfo::default();
-    ask(link.as_fd(), &mut info)?;
+    let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    call(OBJ_GET_INFO_BY_FD, &Info { fd: link.as_raw_fd(), length, to: address(&raw mut info) })?;
     Ok((info.link_type == LINK_TYPE_TCX).then_some(info.ifindex))
 }
 
@@ -151,15 +143,12 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     call(OBJ_PIN, &Object { path: address(path.as_ptr()), fd: object.as_raw_fd(), flags: 0 }).map(drop)
 }
 
-/// Opens what is pinned to a path.
-pub(super) fn get(path: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    open(OBJ_GET, &Object { path: address(path.as_ptr()), fd: 0, flags: 0 })
-}
-
-fn ask<T>(object: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
-    let length = u32::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    call(OBJ_GET_INFO_BY_FD, &Info { fd: object.as_raw_fd(), length, to: address(&raw mut *info) }).map(drop)
+/// Waits until no program runs that was taken off its hook before: programs run under RCU, and the barrier waits for a
+/// grace period of it (`membarrier` in kernel/sched/membarrier.c). A kernel with `nohz_full` refuses.
+pub(super) fn wait_for_programs() -> Result<()> {
+    // SAFETY: no pointer is passed.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_GLOBAL, 0) };
+    if result < 0 { Err(io::Error::last_os_error()).context(|| "wait for programs to end") } else { Ok(()) }
 }
 
 /// A call that gives a descriptor.

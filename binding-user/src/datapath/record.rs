@@ -5,41 +5,40 @@
 //! there.
 
 use std::{
-    fs, io,
+    fs,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
-use super::raw;
+use super::{
+    pins::{remove_file, temporary},
+    raw,
+    value::One,
+};
+use crate::error::{Context as _, Result};
 
 /// Name of the pin and of the map.
 const RECORD: &str = "journal";
 
-/// Where the copy of a binding is, in the folder of its pins.
-pub(super) fn path(folder: &Path) -> PathBuf {
+fn path(folder: &Path) -> PathBuf {
     folder.join(RECORD)
 }
 
 /// Replaces the copy so that at any moment either the old one or the new one is there, whole.
-pub(super) fn write(folder: &Path, text: &[u8]) -> io::Result<()> {
-    let temporary = super::pins::temporary(&path(folder));
-    remove(&temporary)?;
-    raw::pin(raw::map_with(RECORD, text)?.as_fd(), &temporary)?;
-    fs::rename(&temporary, path(folder))
+pub(super) fn write(folder: &Path, text: &[u8]) -> Result<()> {
+    let path = path(folder);
+    let temporary = temporary(&path);
+    remove_file(&temporary)?;
+    let map = raw::map_with(RECORD, text);
+    let pinned = map.and_then(|map| raw::pin(map.as_fd(), &temporary));
+    pinned.and_then(|()| fs::rename(&temporary, &path)).context(|| format!("write {}", path.display()))
 }
 
 /// The copy, if there is one.
-pub(super) fn read(folder: &Path) -> io::Result<Option<Vec<u8>>> {
-    let path = path(folder);
-    if !path.exists() {
-        return Ok(None);
-    }
-    raw::value_of(raw::get(&path)?.as_fd()).map(Some)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+pub(super) fn read(folder: &Path) -> Result<Option<Vec<u8>>> {
+    let Some(map) = One::open(&path(folder))? else { return Ok(None) };
+    let mut text = map.value()?;
+    // The kernel rounds the size of a value up when it copies it out.
+    text.truncate(usize::try_from(map.shape()?.value).context(|| "read a map")?);
+    Ok(Some(text))
 }

@@ -9,8 +9,8 @@ use aya::{
     util::nr_cpus,
 };
 
-use super::call;
-use crate::error::{Context as _, Result, chain};
+use super::raw;
+use crate::error::{Chained as _, Context as _, Result};
 
 /// What a map is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +42,8 @@ impl One {
         if !path.exists() {
             return Ok(None);
         }
-        let map = MapData::from_pin(path).map_err(|error| chain(&error));
-        Ok(Some(Self(map.context(|| format!("open the map {}", path.display()))?)))
+        let map = MapData::from_pin(path).chained(|| format!("open the map {}", path.display()))?;
+        Ok(Some(Self(map)))
     }
 
     /// What the kernel says that it is like.
@@ -57,7 +57,7 @@ impl One {
                 entries: info.max_entries(),
             })
         };
-        look().map_err(|error| chain(&error)).context(|| "ask what a map is like")
+        look().chained(|| "ask what a map is like")
     }
 
     /// The value of the entry; of an array per CPU the values of all CPUs that the kernel knows, one after the other,
@@ -72,7 +72,7 @@ impl One {
         };
         let size = usize::try_from(shape.value).context(what)?.next_multiple_of(8);
         let mut value = vec![0_u8; size * cpus];
-        call::look_up(self.0.fd().as_fd(), &mut value).context(what)?;
+        raw::look_up(self.0.fd().as_fd(), &mut value).context(what)?;
         Ok(value)
     }
 }

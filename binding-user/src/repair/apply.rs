@@ -1,18 +1,17 @@
 //! Does what was planned. Each step looks at what is there, so that it can be done again from any half-way state.
 
-use binding_common::MacAddr;
-
 use super::mend::Work;
 use crate::{
-    attach::{find_or_make_tap, load_programs},
+    attach::find_or_make_tap,
     binding::Environment,
-    datapath::{Build, HookKind, Programs},
+    datapath::{HookKind, Programs},
     error::{Error, Result},
     inspect::Scene,
     journal::{Journal, Phase},
     netlink::Netlink,
     netns::Netns,
     plan::without_clsact,
+    swap,
     sysctl::{self, DISABLE_IPV6},
 };
 
@@ -37,11 +36,10 @@ pub(super) async fn apply(
     let said = if programs { find_maps(scene).await? } else { Vec::new() };
     // What the kernel refuses, it refuses here, where nothing has been changed.
     if programs {
-        new.maps = new.maps.for_this_build(pins)?;
-        new.programs = Some(Build::of_this_binary());
+        swap::take_this_build(&mut new, scene.journal, pins)?;
     }
     let mut loaded = match new.tap.ifindex {
-        Some(tap) if programs => Some(load_with_maps(scene, &new, tap)?),
+        Some(tap) if programs => Some(swap::load(pins, tap, scene.journal, &new)?),
         _ => None,
     };
     new.clsact_made.retain(|device| !work.new_devices.contains(device));
@@ -57,7 +55,7 @@ pub(super) async fn apply(
     }
     if programs {
         let mut programs = match (loaded.take(), new.tap.ifindex) {
-            (None, Some(tap)) => load_with_maps(scene, &new, tap)?,
+            (None, Some(tap)) => swap::load(pins, tap, scene.journal, &new)?,
             (Some(loaded), _) => loaded,
             (None, None) => return Err(Error::new(format!("repair {}", new.name), "its tap is gone")),
         };
@@ -68,24 +66,8 @@ pub(super) async fn apply(
         set_up(&new, netlink).await?;
     }
     pins.remove_other_links(&new.hooks)?;
-    new.phase = Phase::Ready;
-    let used = new.maps.clone();
-    new.maps.carry(pins);
-    environment.store.save(&new)?;
-    for maps in [&scene.journal.maps, &used] {
-        maps.not_of(&new.maps).try_for_each(|pin| pins.remove_map(pin))?;
-    }
-    Ok(Applied { journal: new, said })
-}
-
-/// Loads the programs of a record; what was learnt goes along to a map of another layout.
-fn load_with_maps(scene: &Scene<'_>, new: &Journal, tap: u32) -> Result<Programs> {
-    let (old, pins) = (&scene.journal.maps, &scene.pins);
-    let programs = load_programs(new, tap, pins)?;
-    if new.maps.learned != old.learned {
-        pins.set_learned(&new.maps, pins.learned(old)?.unwrap_or(MacAddr::ZERO))?;
-    }
-    Ok(programs)
+    let journal = swap::conclude(environment, pins, scene.journal, &new)?;
+    Ok(Applied { journal, said })
 }
 
 /// Pins the maps again that lost their pins, as long as a program holds them, and says what is lost.

@@ -40,9 +40,7 @@ impl Mend<'_> {
         }
         self.say_lease(old.lease.as_ref(), lease.as_ref());
         let (phase, request, clsact_made) = (old.phase, old.request.clone(), old.clsact_made.clone());
-        // The maps are the binding's, whichever NIC it has.
-        let (programs, maps) = (old.programs.clone(), old.maps.clone());
-        self.new = Journal { phase, request, lease, programs, maps, clsact_made, ..new };
+        self.new = Journal { phase, request, lease, clsact_made, ..new };
         self.new_device(&nic.name);
         self.work.programs = true;
         self.work.devices = true;
