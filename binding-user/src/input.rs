@@ -22,8 +22,8 @@ pub(crate) enum Links {
     Refused,
 }
 
-/// Reads a regular file of at most `limit` octets.
-pub(crate) fn read(path: &Path, limit: u64, links: Links) -> io::Result<Vec<u8>> {
+/// Opens a regular file.
+pub(crate) fn open(path: &Path, links: Links) -> io::Result<File> {
     let no_follow = if links == Links::Refused { libc::O_NOFOLLOW } else { 0 };
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | no_follow;
     let file = match File::options().read(true).custom_flags(flags).open(path) {
@@ -32,9 +32,16 @@ pub(crate) fn read(path: &Path, limit: u64, links: Links) -> io::Result<Vec<u8>>
         }
         opened => opened?,
     };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// Reads a regular file of at most `limit` octets.
+pub(crate) fn read(path: &Path, limit: u64, links: Links) -> io::Result<Vec<u8>> {
+    read_open(open(path, links)?, limit)
+}
+
+/// Reads a file that was opened, of at most `limit` octets.
+pub(crate) fn read_open(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     file.take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {

@@ -171,87 +171,53 @@ impl Exceptions {
     }
 }
 
+/// Whether one of the first `count` items of a list is looked for.
+#[inline(always)]
+fn any<T>(list: &[T], count: InMemory<u32>, is_it: impl Fn(&T) -> bool) -> bool {
+    let count = count.get() as usize;
+    for (index, item) in list.iter().enumerate() {
+        if index >= count {
+            break;
+        }
+        if is_it(item) {
+            return true;
+        }
+    }
+    false
+}
+
 /// What the rules ask.
 impl Exceptions {
     #[inline(always)]
     pub(super) fn has_ipv4(&self, address: [u8; 4]) -> bool {
         let address = u32::from_be_bytes(address);
-        let count = self.ipv4_count.get() as usize;
-        for (index, prefix) in self.ipv4.iter().enumerate() {
-            if index >= count {
-                break;
-            }
-            if (address ^ prefix.network.get()) & prefix.mask.get() == 0 {
-                return true;
-            }
-        }
-        false
+        any(&self.ipv4, self.ipv4_count, |prefix| (address ^ prefix.network.get()) & prefix.mask.get() == 0)
     }
 
     #[inline(always)]
     pub(super) fn has_ipv6(&self, address: Ipv6) -> bool {
-        let count = self.ipv6_count.get() as usize;
-        if count == 0 {
-            return false;
-        }
-        // Out of the loop: an ordinary frame has the pod's own address.
-        if self.ipv6[0].contains(address) {
-            return true;
-        }
-        for (index, prefix) in self.ipv6.iter().enumerate().skip(1) {
-            if index >= count {
-                break;
-            }
-            if prefix.contains(address) {
-                return true;
-            }
-        }
-        false
+        // The first out of the loop: an ordinary frame has the pod's own address.
+        let [own, ..] = &self.ipv6;
+        (self.ipv6_count.get() != 0 && own.contains(address))
+            || any(&self.ipv6, self.ipv6_count, |prefix| prefix.contains(address))
     }
 
     #[inline(always)]
     pub(super) fn is_anothers(&self, address: Ipv6) -> bool {
-        let count = self.others_count.get() as usize;
-        for (index, other) in self.others.iter().enumerate() {
-            if index >= count {
-                break;
-            }
-            if other[0].get() == address[0] && other[1].get() == address[1] {
-                return true;
-            }
-        }
-        false
+        any(&self.others, self.others_count, |other| other[0].get() == address[0] && other[1].get() == address[1])
     }
 
     /// Whether a MAC that is not the guest's is allowed.
     #[inline(always)]
     pub fn has_mac(&self, mac: MacAddr) -> bool {
         let number = mac.to_number();
-        let count = self.macs_count.get() as usize;
-        for (index, allowed) in self.macs.iter().enumerate() {
-            if index >= count {
-                break;
-            }
-            if allowed.get() == number {
-                return true;
-            }
-        }
-        false
+        any(&self.macs, self.macs_count, |allowed| allowed.get() == number)
     }
 
     #[inline(always)]
     pub(super) fn has_ether_type(&self, kind: [u8; 2]) -> bool {
         let kind = u32::from(u16::from_be_bytes(kind));
-        let count = self.ether_types_count.get() as usize;
-        for (index, allowed) in self.ether_types.iter().enumerate() {
-            if index >= count {
-                break;
-            }
-            if allowed.get() == kind {
-                return true;
-            }
-        }
-        false
+        any(&self.ether_types, self.ether_types_count, |allowed| allowed.get() == kind)
     }
 
     #[inline(always)]

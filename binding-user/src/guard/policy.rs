@@ -4,20 +4,17 @@
 //! them. The policy is the node's own word, in a file that only root can write; where there is none, whoever may call
 //! `attach`, which is root, decides. It bounds what is asked for and turns nothing off by itself.
 
-use std::{
-    fs::{File, Metadata},
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs::Metadata, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use binding_common::MacAddr;
 use ipnet::IpNet;
-use nix::fcntl::OFlag;
 use serde::Deserialize;
 
 use super::{EtherType, GuardRequest, RuleName, Vlans};
-use crate::error::{Context as _, Error, Result};
+use crate::{
+    error::{Context as _, Error, Result},
+    input::{self, Links},
+};
 
 /// Where it is, unless the command line says otherwise.
 pub const PATH: &str = "/etc/tapwire/policy.toml";
@@ -89,17 +86,13 @@ impl Policy {
     /// Reads the file; `None` when there is none.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let what = || format!("read the policy {}", path.display());
-        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let file = match File::options().read(true).custom_flags(flags.bits()).open(path) {
+        let file = match input::open(path, Links::Followed) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.context(what)?,
         };
         check_trusted(path, &file.metadata().context(what)?)?;
-        let mut text = String::new();
-        file.take(LIMIT + 1).read_to_string(&mut text).context(what)?;
-        if text.len() as u64 > LIMIT {
-            return Err(Error::new(what(), format!("it has more than {LIMIT} octets")));
-        }
+        let content = input::read_open(file, LIMIT).context(what)?;
+        let text = String::from_utf8(content).context(what)?;
         toml::from_str(&text).map(Some).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let line = text.bytes().take(at).filter(|octet| *octet == b'\n').count() + 1;
@@ -157,9 +150,7 @@ impl Policy {
 
 /// Refuses a file that somebody else than root could have written: it would be theirs to say what is allowed.
 fn check_trusted(path: &Path, metadata: &Metadata) -> Result<()> {
-    let why = if !metadata.is_file() {
-        "it is not a regular file"
-    } else if metadata.uid() != 0 {
+    let why = if metadata.uid() != 0 {
         "it is not root's"
     } else if metadata.mode() & WRITE_OTHERS != 0 {
         "others than root may write it"
