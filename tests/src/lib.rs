@@ -9,6 +9,7 @@ pub mod clients;
 pub mod cmd;
 pub mod cpio;
 pub mod debs;
+pub mod discover;
 pub mod dnsmasq;
 pub mod fingerprint;
 pub mod firmware;
@@ -35,6 +36,7 @@ pub mod watch;
 
 pub use bridge::BridgeBinding;
 pub use clients::{ClientKind, DhcpClient, LeaseSeen};
+pub use discover::discover;
 pub use dnsmasq::{Dnsmasq, DnsmasqConfig};
 pub use firmware::{Firmware, FirmwareKind, Uefi};
 pub use foreign::{Foreign, Verdict};

@@ -17,7 +17,7 @@ fn counts_and_the_learnt_mac_are_carried_to_another_layout_and_back() {
         tap.send(&datagram(&NODE, &OWN, [[10, 244, 1, 5], [10, 244, 1, 99]])).unwrap();
         sent += 1;
         // Counted in the field whose place and length differ: a message of a client that is not the guest.
-        let mut discover = crate::discover();
+        let mut discover = lab::discover(crate::GUEST, 0);
         discover[6..12].copy_from_slice(&OWN);
         tap.send(&discover).unwrap();
         lab::wait::wait_until("the drop", SOON, || Ok(lab.count(&["dropped", "dhcp-not-guest"]) == sent)).unwrap();

@@ -70,7 +70,7 @@ impl Lab {
     /// The guest asks for an offer, and the programs that are there now answer. What comes of it is read by nobody here.
     fn lease_is_answered(&self, tap: &TapPort) {
         let before = self.count(&["dhcp", "offer"]);
-        tap.send(&discover()).unwrap();
+        tap.send(&lab::discover(GUEST, 0)).unwrap();
         wait_until("an offer", SOON, || Ok(self.count(&["dhcp", "offer"]) > before)).unwrap();
     }
 }
@@ -84,21 +84,4 @@ fn upgrade(build: &Tapwire) -> Value {
 fn link_program(tapwire: &Tapwire, program: &str) -> u32 {
     let link = PinnedLink::from_pin(tapwire.pins().join(BINDING).join(format!("link_{program}"))).unwrap();
     FdLink::from(link).info().unwrap().program_id()
-}
-
-/// DHCPDISCOVER of the guest.
-fn discover() -> Vec<u8> {
-    let mut frame = vec![0; 342];
-    frame[..6].fill(0xff);
-    frame[6..12].copy_from_slice(&GUEST);
-    frame[12..14].copy_from_slice(&[8, 0]);
-    frame[14] = 0x45;
-    frame[16..18].copy_from_slice(&328_u16.to_be_bytes());
-    frame[22..24].copy_from_slice(&[64, 17]);
-    frame[30..34].fill(0xff);
-    frame[34..40].copy_from_slice(&[0, 68, 0, 67, 1, 52]);
-    frame[42..45].copy_from_slice(&[1, 1, 6]);
-    frame[70..76].copy_from_slice(&GUEST);
-    frame[278..286].copy_from_slice(&[99, 130, 83, 99, 53, 1, 1, 255]);
-    frame
 }
