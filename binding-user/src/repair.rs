@@ -231,7 +231,7 @@ async fn mend(environment: &Environment, journal: Journal, netns: &Netns, mut do
             None => error.with_hint(format!("remove the cause, then: tapwire repair {}", journal.name)),
         })?;
     done.extend(match journal.phase {
-        Phase::Changing => Some("completed the lease set that was interrupted".to_owned()),
+        Phase::Changing => Some("completed the lease set or upgrade that was interrupted".to_owned()),
         Phase::Repairing => Some("finished the repair that was interrupted".to_owned()),
         _ => None,
     });

@@ -16,7 +16,7 @@ use super::{Finding, process};
 use crate::error::chain;
 
 /// The helpers that the programs call, and what cannot be done without: `None` for nothing at all.
-const HELPERS: [(BpfHelper, &str, Option<&str>); 10] = [
+const HELPERS: [(BpfHelper, &str, Option<&str>); 11] = [
     (BpfHelper::BPF_FUNC_map_lookup_elem, "map_lookup_elem", None),
     (BpfHelper::BPF_FUNC_redirect, "redirect", None),
     (BpfHelper::BPF_FUNC_redirect_peer, "redirect_peer", Some("--to-network redirect must be given")),
@@ -26,6 +26,7 @@ const HELPERS: [(BpfHelper, &str, Option<&str>); 10] = [
     (BpfHelper::BPF_FUNC_skb_load_bytes, "skb_load_bytes", None),
     (BpfHelper::BPF_FUNC_skb_pull_data, "skb_pull_data", None),
     (BpfHelper::BPF_FUNC_skb_store_bytes, "skb_store_bytes", None),
+    (BpfHelper::BPF_FUNC_skb_vlan_pop, "skb_vlan_pop", None),
     (BpfHelper::BPF_FUNC_l4_csum_replace, "l4_csum_replace", None),
 ];
 
