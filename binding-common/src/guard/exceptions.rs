@@ -172,8 +172,11 @@ impl Exceptions {
 }
 
 /// Whether one of the first `count` items of a list is looked for.
+///
+/// The count by reference: the compiler of the programs knows what the table holds before user space writes it, and a copy
+/// would be of that.
 #[inline(always)]
-fn any<T>(list: &[T], count: InMemory<u32>, is_it: impl Fn(&T) -> bool) -> bool {
+fn any<T>(list: &[T], count: &InMemory<u32>, is_it: impl Fn(&T) -> bool) -> bool {
     let count = count.get() as usize;
     for (index, item) in list.iter().enumerate() {
         if index >= count {
@@ -191,7 +194,7 @@ impl Exceptions {
     #[inline(always)]
     pub(super) fn has_ipv4(&self, address: [u8; 4]) -> bool {
         let address = u32::from_be_bytes(address);
-        any(&self.ipv4, self.ipv4_count, |prefix| (address ^ prefix.network.get()) & prefix.mask.get() == 0)
+        any(&self.ipv4, &self.ipv4_count, |prefix| (address ^ prefix.network.get()) & prefix.mask.get() == 0)
     }
 
     #[inline(always)]
@@ -199,25 +202,25 @@ impl Exceptions {
         // The first out of the loop: an ordinary frame has the pod's own address.
         let [own, ..] = &self.ipv6;
         (self.ipv6_count.get() != 0 && own.contains(address))
-            || any(&self.ipv6, self.ipv6_count, |prefix| prefix.contains(address))
+            || any(&self.ipv6, &self.ipv6_count, |prefix| prefix.contains(address))
     }
 
     #[inline(always)]
     pub(super) fn is_anothers(&self, address: Ipv6) -> bool {
-        any(&self.others, self.others_count, |other| other[0].get() == address[0] && other[1].get() == address[1])
+        any(&self.others, &self.others_count, |other| other[0].get() == address[0] && other[1].get() == address[1])
     }
 
     /// Whether a MAC that is not the guest's is allowed.
     #[inline(always)]
     pub fn has_mac(&self, mac: MacAddr) -> bool {
         let number = mac.to_number();
-        any(&self.macs, self.macs_count, |allowed| allowed.get() == number)
+        any(&self.macs, &self.macs_count, |allowed| allowed.get() == number)
     }
 
     #[inline(always)]
     pub(super) fn has_ether_type(&self, kind: [u8; 2]) -> bool {
         let kind = u32::from(u16::from_be_bytes(kind));
-        any(&self.ether_types, self.ether_types_count, |allowed| allowed.get() == kind)
+        any(&self.ether_types, &self.ether_types_count, |allowed| allowed.get() == kind)
     }
 
     #[inline(always)]
