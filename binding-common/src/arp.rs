@@ -5,6 +5,9 @@
 //! into the pod as permanent ones, because the host side does not answer for them (AWS); and, where the operator wants
 //! it so, everything, at the gateway's MAC. Which address is at which MAC, a table says; the rest is here.
 //!
+//! And a client whose address was lost ([`Request::looks_for`]) is told where its server is. It renews there, and most
+//! clients must find it first, from the address that the guard lets pass no more; so it gets this far, and then its NAK.
+//!
 //! For the lease's own address nothing is ever answered, and nothing that the network says of it reaches the guest
 //! ([`claims`]): a gateway that answers for every address would make a client that probes (RFC 5227) decline its lease,
 //! again and again. The guest's own probes and announcements pass to the network: switches learn from them, and
@@ -84,6 +87,12 @@ impl Request {
     #[inline(always)]
     pub fn is_probe(&self) -> bool {
         self.sender == [0; 4]
+    }
+
+    /// Whether `guest` looks for `server`. One that asks for the address that it says to have announces it.
+    #[inline(always)]
+    pub fn looks_for(&self, server: [u8; 4], guest: MacAddr) -> bool {
+        self.target == server && self.sender != server && self.sender_mac == guest
     }
 
     /// The reply: the target is at `mac`.
@@ -167,6 +176,15 @@ mod tests {
         assert!(!asks([10, 9, 9, 9], LEASE).asks_for_another(LEASE), "a guest that looks whether it has the lease");
         let probe = asks([0; 4], SERVER);
         assert!(probe.asks_for_another(LEASE) && probe.is_probe(), "a probe for another");
+    }
+
+    #[test]
+    fn only_the_guest_looks_for_the_server_and_not_by_announcing_it() {
+        let asks = |sender, target| Request::read(&packet(REQUEST, sender, target)[..]).unwrap();
+        assert!(asks([10, 9, 9, 9], SERVER).looks_for(SERVER, GUEST));
+        assert!(!asks([10, 9, 9, 9], SERVER).looks_for(SERVER, MAC), "somebody else's MAC");
+        assert!(!asks([10, 9, 9, 9], LEASE).looks_for(SERVER, GUEST), "for somebody else");
+        assert!(!asks(SERVER, SERVER).looks_for(SERVER, GUEST), "an announcement");
     }
 
     #[test]

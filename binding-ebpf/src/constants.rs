@@ -50,7 +50,7 @@ pub(crate) static GUEST_MAC: Global<[u8; 6]> = Global::new([0; 6]);
 /// Whether the guest's MAC is learnt from its first frame: 0 or 1.
 #[unsafe(no_mangle)]
 pub(crate) static LEARN: Global<u32> = Global::new(0);
-/// The MAC for which `ARP` answers where its table has none.
+/// The MAC that is answered for addresses which the table of the ARP responder lacks.
 #[unsafe(no_mangle)]
 pub(crate) static GATEWAY_MAC: Global<[u8; 6]> = Global::new([0; 6]);
 

@@ -89,7 +89,10 @@ mod programs {
             }
         }
         // Behind the responders: a renewal from a lost address must get its NAK.
-        guard::to_network(&frame, frame.tag(), &Guard)?;
+        match guard::to_network(&frame, frame.tag(), &Guard) {
+            Err(Reason::SpoofedArp) => return responders::arp::lead_to_server(&frame),
+            judged => judged?,
+        }
         if too_big(&frame, frame.len(), frame.gso_size(), constants::MTU.load()) {
             return Err(Reason::TooBig);
         }

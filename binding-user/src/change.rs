@@ -62,11 +62,7 @@ impl LeaseChange {
             Some(lease) => {
                 let mut before = Replies::new(lease).map(|replies| replies.warnings()).unwrap_or_default();
                 before.extend(hidden_by_server(lease));
-                let former = lease.address.addr();
                 self.apply_to(lease, journal.nic.mtu, journal.tap.mtu)?;
-                if lease.address.addr() != former {
-                    journal.guard.former = Some(former);
-                }
                 lease.mac = guest_mac.expected(journal.nic.mac);
                 journal.warnings.retain(|warning| !before.contains(warning));
                 journal.warnings.extend(Replies::new(lease)?.warnings());

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    facts::Facts,
+    facts::{Address, Facts},
     lease::Lease,
     netlink::Netlink,
+    netns::Netns,
     peer::HostSide,
 };
 
@@ -51,25 +52,40 @@ fn told(facts: &Facts, lease: Ipv4Addr) -> impl Iterator<Item = LeaseNeighbour> 
     })
 }
 
-/// The MAC of the gateway: what the pod's neighbour table says, or that of the host side where it is the gateway itself.
+/// The MAC of the gateway as far as the node knows it: what the pod's neighbour table says; or that of the host side where
+/// it is the gateway itself; or that of the bridge which has the address and the host side for a port.
 pub async fn find_gateway(
     netlink: &Netlink,
     nic: u32,
     host_side: &HostSide,
-    gateway: Option<Ipv4Addr>,
-) -> Result<LeaseNeighbour> {
+    node: &Netns,
+    gateway: Ipv4Addr,
+) -> Result<Option<MacAddr>> {
+    if let Some(mac) = netlink.neighbour_mac(nic, gateway.into()).await? {
+        return Ok(Some(mac));
+    }
+    let HostSide::Seen { nic: end, .. } = host_side else { return Ok(None) };
+    let Some(bridge) = end.master else { return Ok(Some(end.mac)) };
+    let netlink = Netlink::open(node)?;
+    let addresses = netlink.addresses(bridge).await?;
+    let is_gateway = addresses.iter().filter_map(Address::parse).any(|found| found.address.addr() == gateway);
+    if !is_gateway {
+        return Ok(None);
+    }
+    Ok(netlink.nic_by_index(bridge).await?.map(|bridge| bridge.mac))
+}
+
+/// Every other address, at the MAC of the gateway.
+pub fn every_other(gateway: Option<Ipv4Addr>, mac: Option<MacAddr>) -> Result<LeaseNeighbour> {
     let what = "answer all ARP requests";
     let Some(gateway) = gateway else {
         return Err(Error::new(what, "the pod has no gateway").with_hint("leave out --arp-reply-all"));
     };
-    if let Some(mac) = netlink.neighbour_mac(nic, gateway.into()).await? {
-        return Ok(LeaseNeighbour { address: None, mac });
-    }
-    match host_side {
-        HostSide::Seen { nic, .. } if nic.master.is_none() => Ok(LeaseNeighbour { address: None, mac: nic.mac }),
-        _ => Err(Error::new(what, format!("the MAC of the gateway {gateway} is not known"))
-            .with_hint("ping the gateway from the pod before, so that its neighbour table has it")),
-    }
+    let mac = mac.ok_or_else(|| {
+        Error::new(what, format!("the MAC of the gateway {gateway} is not known"))
+            .with_hint("ping the gateway from the pod before, so that its neighbour table has it")
+    })?;
+    Ok(LeaseNeighbour { address: None, mac })
 }
 
 /// What the programs are given: the table, and what they do for an address that it lacks.
@@ -79,12 +95,14 @@ pub struct ArpTable {
     pub entries: Vec<(Ipv4Addr, MacAddr)>,
     /// The MAC of every other address.
     pub others: Option<MacAddr>,
+    /// The MAC of the server, for a client whose address was lost.
+    pub server: MacAddr,
 }
 
 impl ArpTable {
     /// Of a lease: its neighbours, and the server identifier where that is nobody's address.
     pub fn of(lease: &Lease) -> Self {
-        let mut table = Self::default();
+        let mut table = Self { server: lease.server_mac, ..Self::default() };
         for LeaseNeighbour { address, mac } in &lease.neighbours {
             match address {
                 Some(address) => table.entries.push((*address, *mac)),
@@ -112,7 +130,9 @@ mod tests {
     use super::*;
     use crate::{
         facts::Neighbour,
+        lab::{HOST_SIDE, Lab},
         lease::tests::{facts, lease},
+        peer::find_host_side,
     };
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
@@ -134,6 +154,27 @@ mod tests {
         facts.neighbours.push(neighbour(128));
         assert_eq!(permanent(&facts, own).len(), 127);
         assert!(warning(&facts, own).unwrap().starts_with("the pod has 128 permanent neighbours"));
+    }
+
+    #[tokio::test]
+    async fn the_gateway_is_a_known_neighbour_or_the_host_side_or_its_bridge() {
+        let Some(lab) = Lab::new() else { return };
+        let (pod, node, netlink) = (lab.pod.open(), lab.node.open(), lab.netlink());
+        let nic = netlink.nic("eth0").await.unwrap().unwrap();
+        let gateway = Ipv4Addr::new(10, 244, 1, 1);
+        let found = async || {
+            let host_side = find_host_side(&nic, &pod, &node).await.unwrap();
+            find_gateway(&netlink, nic.ifindex, &host_side, &node, gateway).await.unwrap()
+        };
+        let mac = async |name| Netlink::open(&node).unwrap().nic(name).await.unwrap().map(|nic| nic.mac);
+        assert_eq!(found().await, mac(HOST_SIDE).await);
+        lab.node.ip("link add br0 address 02:00:00:00:00:0b type bridge");
+        lab.node.ip(&format!("link set {HOST_SIDE} master br0"));
+        assert_eq!(found().await, None, "it is somewhere behind the bridge");
+        lab.node.ip("addr add 10.244.1.1/24 dev br0");
+        assert_eq!(found().await, Some(MacAddr([2, 0, 0, 0, 0, 0x0b])));
+        lab.pod.ip("neigh replace 10.244.1.1 lladdr 02:00:00:00:00:0c dev eth0");
+        assert_eq!(found().await, Some(MacAddr([2, 0, 0, 0, 0, 0x0c])));
     }
 
     #[test]

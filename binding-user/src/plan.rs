@@ -15,7 +15,7 @@ use crate::{
     journal::{Header, Journal, Phase, TapBefore, TapRecord},
     lease::{self, Lease},
     mac,
-    neighbours::{ArpTable, find_gateway},
+    neighbours::{ArpTable, every_other, find_gateway},
     netlink::Netlink,
     netns::{MachinesOwn, Netns},
     nic::Nic,
@@ -78,9 +78,13 @@ pub(crate) async fn plan_with(
     if let Some(lease) = &mut lease {
         warnings.extend(lease::warnings(&facts, lease));
         warnings.extend(fit_lease(lease, &tap)?);
+        let mac = match lease.gateway {
+            Some(gateway) => find_gateway(&netlink, facts.nic.ifindex, &host_side, &node, gateway).await?,
+            None => None,
+        };
+        lease.server_mac = mac.unwrap_or(lease.server_mac);
         if request.arp_reply_all {
-            let ifindex = facts.nic.ifindex;
-            lease.neighbours.push(find_gateway(&netlink, ifindex, &host_side, lease.gateway).await?);
+            lease.neighbours.push(every_other(lease.gateway, mac)?);
         }
     }
     if lease.is_none() && (request.arp_reply_all || request.lease.tells_something()) {

@@ -7,8 +7,6 @@ use crate::{
     packet::Packet,
 };
 
-/// ARP's request, `ares_op$REQUEST` (RFC 826).
-const REQUEST: [u8; 2] = [0, 1];
 /// RARP's request, `ares_op$REQUEST_REVERSE` (RFC 903). QEMU announces a guest with it, after a migration.
 const REQUEST_REVERSE: [u8; 2] = [0, 3];
 
@@ -19,9 +17,7 @@ pub(super) fn is_true(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> 
     if arp::is_ipv4(packet) != Some(true) || !is_guest(mac, policy) {
         return false;
     }
-    // A client whose lease was changed renews at its server, and must find it first, to be told so by a NAK.
-    let looks_for_server = policy.exceptions().is_former(address) && packet.header(20) == Some(REQUEST);
-    address == [0; 4] || address == policy.lease() || policy.exceptions().has_ipv4(address) || looks_for_server
+    address == [0; 4] || address == policy.lease() || policy.exceptions().has_ipv4(address)
 }
 
 /// Whether the sender of a RARP packet is the guest, and asks. It has no address: it would be told one.

@@ -64,8 +64,6 @@ pub struct Exceptions {
     ipv4_count: InMemory<u32>,
     ether_types_count: InMemory<u32>,
     lldp: InMemory<u32>,
-    former: InMemory<u32>,
-    unused: InMemory<u32>,
 }
 
 #[cfg(feature = "user")]
@@ -116,8 +114,6 @@ impl Exceptions {
             ipv4_count: SHORT,
             ether_types_count: SHORT,
             lldp: SHORT,
-            former: SHORT,
-            unused: SHORT,
         }
     };
 
@@ -158,11 +154,6 @@ impl Exceptions {
     pub fn allow_vlan(&mut self, vlan: u16) {
         let word = &mut self.vlans[usize::from(vlan >> 6) % VLAN_WORDS];
         word.set(word.get() | 1 << (vlan & 63));
-    }
-
-    /// Lets the guest ask by ARP from the address that its lease had before.
-    pub fn allow_former(&mut self, address: [u8; 4]) {
-        self.former.set(u32::from_be_bytes(address));
     }
 
     /// Allows LLDP, and frames to the addresses that it uses.
@@ -227,12 +218,6 @@ impl Exceptions {
     pub(super) fn has_vlan(&self, vlan: u16) -> bool {
         let word = self.vlans[usize::from(vlan >> 6) % VLAN_WORDS].get();
         word >> (vlan & 63) & 1 != 0
-    }
-
-    #[inline(always)]
-    pub(super) fn is_former(&self, address: [u8; 4]) -> bool {
-        let former = self.former.get();
-        former != 0 && former == u32::from_be_bytes(address)
     }
 
     #[inline(always)]

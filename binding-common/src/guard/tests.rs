@@ -410,13 +410,3 @@ fn a_frame_that_is_cut_short_anywhere_is_judged_without_a_panic() {
         }
     }
 }
-
-#[test]
-fn a_client_of_a_lost_address_finds_its_server_and_answers_nobody() {
-    let mut policy = policy();
-    policy.exceptions.allow_former(STRANGER);
-    assert_eq!(judge_with(&policy, &arp(1, GUEST, STRANGER), None), Ok(()));
-    assert_eq!(judge_with(&policy, &arp(2, GUEST, STRANGER), None), Err(Reason::SpoofedArp));
-    assert_eq!(judge_with(&policy, &arp(1, OTHER, STRANGER), None), Err(Reason::SpoofedArp));
-    assert_eq!(judge_with(&policy, &ipv4(STRANGER, 6, 0, &[0; 20]), None), Err(Reason::SpoofedIpv4));
-}

@@ -1,12 +1,13 @@
-//! ARP: the addresses that the network does not answer for, where it is to be like that.
+//! ARP: the addresses that the network does not answer for, where it is to be like that; and the way to the server.
 
 use aya_ebpf::{macros::map, maps::HashMap};
 use binding_common::{
     MacAddr, Reason,
     arp::{self, FRAME, MAX_NEIGHBOURS, answers},
+    packet::{ETH_P_ARP, ether_type},
 };
 
-use crate::{constants, count, forward, frame::Frame};
+use crate::{constants, count, forward, frame::Frame, guest};
 
 /// The MACs of the addresses that are answered for.
 #[map]
@@ -32,8 +33,26 @@ pub(crate) fn answer(frame: &Frame<'_>) -> Result<Option<i32>, Reason> {
         None if constants::ARP.load() == answers::ALL && !request.is_probe() => MacAddr(constants::GATEWAY_MAC.load()),
         None => return Ok(None),
     };
+    reply(frame, &request, mac).map(Some)
+}
+
+/// Tells a client whose address was lost where its server is; every other packet that got here is the spoofed one that the
+/// guard takes it for.
+#[inline(always)]
+pub(crate) fn lead_to_server(frame: &Frame<'_>) -> Result<i32, Reason> {
+    let of_interest = constants::DHCP.load() != 0 && frame.untagged() && ether_type(frame) == Some(ETH_P_ARP);
+    match arp::Request::read(frame) {
+        Some(request) if of_interest && request.looks_for(constants::SERVER_IDENTIFIER.load(), guest::mac()) => {
+            reply(frame, &request, MacAddr(constants::GATEWAY_MAC.load()))
+        }
+        _ => Err(Reason::SpoofedArp),
+    }
+}
+
+#[inline(always)]
+fn reply(frame: &Frame<'_>, request: &arp::Request, mac: MacAddr) -> Result<i32, Reason> {
     let reply = request.reply(mac);
     frame.store(0, reply.as_ptr(), FRAME as u32)?;
     count::arp_reply();
-    Ok(Some(forward::answer()))
+    Ok(forward::answer())
 }

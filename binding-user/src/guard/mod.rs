@@ -9,7 +9,7 @@ pub mod policy;
 use std::{
     collections::BTreeSet,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -185,20 +185,12 @@ pub struct Guard {
     pub own: Vec<Ipv6Addr>,
     /// Link-local addresses of routers and of the host side, which the guest must not take.
     pub others: Vec<Ipv6Addr>,
-    /// The address of the lease before it was changed.
-    #[serde(default)]
-    pub former: Option<Ipv4Addr>,
 }
 
 impl Default for Guard {
     /// Off: a record that was written before there was a guard has none.
     fn default() -> Self {
-        Self {
-            off: Rule::ALL.iter().copied().map(RuleName).collect(),
-            own: Vec::new(),
-            others: Vec::new(),
-            former: None,
-        }
+        Self { off: Rule::ALL.iter().copied().map(RuleName).collect(), own: Vec::new(), others: Vec::new() }
     }
 }
 
@@ -231,7 +223,7 @@ impl Guard {
         let own = facts.addresses.iter().filter(|address| address.scope == Scope::Global);
         let own: Vec<_> = own.filter_map(|address| ipv6(address.address.addr())).collect();
         request.exceptions(&own, &[])?;
-        Ok(Self { off, own, others: others(facts, host_side), former: None })
+        Ok(Self { off, own, others: others(facts, host_side) })
     }
 
     /// Whether any rule holds.
@@ -259,10 +251,7 @@ impl Guard {
     /// What the programs are given.
     pub fn constants(&self, request: &GuardRequest) -> Result<GuardConstants> {
         let rules = Rule::ALL.iter().filter(|rule| !self.off.contains(&RuleName(**rule)));
-        let mut exceptions = request.exceptions(&self.own, &self.others)?;
-        if let Some(former) = self.former {
-            exceptions.allow_former(former.octets());
-        }
+        let exceptions = request.exceptions(&self.own, &self.others)?;
         Ok(GuardConstants { rules: rules.fold(Rules::NONE, |rules, rule| rules.with(*rule)), exceptions })
     }
 }

@@ -19,6 +19,8 @@ pub const OTHER_MAC: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0xaa]);
 pub const LEASE: [u8; 4] = [10, 244, 1, 5];
 /// The gateway, and in most bindings the server identifier.
 pub const GATEWAY: [u8; 4] = [10, 244, 1, 1];
+/// Its MAC.
+pub const GATEWAY_MAC: MacAddr = MacAddr([0x0a, 0x58, 0x0a, 0xf4, 1, 1]);
 /// An address that is nobody's.
 pub const OTHER: [u8; 4] = [10, 9, 9, 9];
 
@@ -75,6 +77,7 @@ pub fn usual() -> Lease {
         mtu: 1450,
         hostname: Some("vm".to_owned()),
         neighbours: Vec::new(),
+        server_mac: GATEWAY_MAC,
         server_id: GATEWAY.into(),
         seconds: 3600,
         ntp_servers: vec!["10.96.0.11".parse().unwrap()],

@@ -142,7 +142,10 @@ impl Model {
                 return Ok(verdict);
             }
         }
-        guard::to_network(frame, None, &self.known())?;
+        match guard::to_network(frame, None, &self.known()) {
+            Err(Reason::SpoofedArp) => return self.lead_to_server(frame),
+            judged => judged?,
+        }
         if too_big(frame, beside, self.constants.mtu) {
             return Err(Reason::TooBig);
         }
@@ -187,10 +190,27 @@ impl Model {
             (None, Some(mac)) if !request.is_probe() => mac,
             (None, _) => return Ok(None),
         };
+        self.reply_arp(frame, &request, mac).map(Some)
+    }
+
+    fn lead_to_server(&mut self, frame: &[u8]) -> Result<Verdict, Reason> {
+        let guest = self.guest_mac();
+        let server = self.binding.map(|binding| binding.server.identifier);
+        let of_interest = packet::ether_type(frame) == Some(packet::ETH_P_ARP);
+        match (arp::Request::read(frame), server) {
+            (Some(request), Some(server)) if of_interest && request.looks_for(server, guest) => {
+                let mac = self.constants.arp.others.unwrap_or(self.constants.arp.server);
+                self.reply_arp(frame, &request, mac)
+            }
+            _ => Err(Reason::SpoofedArp),
+        }
+    }
+
+    fn reply_arp(&mut self, frame: &[u8], request: &arp::Request, mac: MacAddr) -> Result<Verdict, Reason> {
         let mut out = frame.to_vec();
         put(&mut out, 0, &request.reply(mac))?;
         self.counters.arp_replies += 1;
-        Ok(Some(Verdict::Redirect(out)))
+        Ok(Verdict::Redirect(out))
     }
 
     fn answer_dhcp(&mut self, binding: &Binding, frame: &[u8], udp: packet::Udp) -> Result<Option<Verdict>, Reason> {

@@ -3,8 +3,9 @@
 use binding_common::{
     MacAddr, Reason,
     dhcp::{LINK_LOCAL_SERVER, SERVER_MAC},
+    guard::Rules,
 };
-use binding_user::neighbours::LeaseNeighbour;
+use binding_user::{datapath::Constants, guard::GuardConstants, neighbours::LeaseNeighbour};
 
 use crate::{Binding, GATEWAY, GUEST, LEASE, OTHER, TC_ACT_REDIRECT, TC_ACT_SHOT, arp_request, lease, wire};
 
@@ -80,6 +81,33 @@ fn all_are_answered_for_on_demand_but_never_the_lease() {
     let mut rarp = packet(3, [0; 4], [0; 4]);
     rarp[12..14].copy_from_slice(&[0x80, 0x35]);
     assert_passes(&mut binding, &rarp);
+}
+
+#[test]
+fn a_client_whose_address_was_lost_finds_its_server_and_nobody_else() {
+    lab::require_root!();
+    let mut lease = lease(Some(GATEWAY));
+    lease.server_mac = NEIGHBOUR;
+    let guard = GuardConstants { rules: Rules::ALL, ..GuardConstants::OFF };
+    let mut binding = Binding::of(&lease, &Constants { guard, ..wire() });
+    let (verdict, reply) = binding.guest_sends(&packet(1, OTHER, GATEWAY));
+    assert_eq!(verdict, TC_ACT_REDIRECT);
+    assert_eq!((&reply[..6], &reply[6..12], &reply[20..22]), (&GUEST.0[..], &NEIGHBOUR.0[..], &[0, 2][..]));
+    assert_eq!((&reply[22..28], &reply[28..32]), (&NEIGHBOUR.0[..], &GATEWAY[..]));
+    assert_eq!((&reply[32..38], &reply[38..42]), (&GUEST.0[..], &OTHER[..]));
+    assert_eq!(binding.counters().arp_replies, 1);
+    let mut of_another = packet(1, OTHER, GATEWAY);
+    of_another[22..28].copy_from_slice(&NEIGHBOUR.0);
+    let held_back = [
+        ("a reply", packet(2, OTHER, GATEWAY)),
+        ("for somebody else", packet(1, OTHER, [10, 244, 1, 9])),
+        ("an announcement of the server", packet(1, GATEWAY, GATEWAY)),
+        ("of another MAC", of_another),
+    ];
+    for (number, (what, frame)) in (1..).zip(&held_back) {
+        assert_eq!(binding.guest_sends(frame).0, TC_ACT_SHOT, "{what}");
+        assert_eq!((binding.dropped(Reason::SpoofedArp), binding.counters().arp_replies), (number, 1), "{what}");
+    }
 }
 
 #[test]

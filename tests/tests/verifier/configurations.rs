@@ -109,10 +109,10 @@ impl Values {
     fn configuration(self) -> Configuration {
         let Self { peer, from_peer, mtus, indexes, guest_mac, answers, guard } = self;
         let server = Server { lease: ADDRESS, identifier: GATEWAY, guest: guest_mac.expected(NETWORK_MAC) };
-        let table = ArpTable { entries: vec![(GATEWAY.into(), SERVER_MAC)], others: None };
+        let table = ArpTable { entries: vec![(GATEWAY.into(), SERVER_MAC)], others: None, server: SERVER_MAC };
         let (dhcp, arp) = match answers {
             Answers::Nothing => (None, ArpTable::default()),
-            Answers::Dhcp => (Some(server), ArpTable::default()),
+            Answers::Dhcp => (Some(server), ArpTable { server: SERVER_MAC, ..ArpTable::default() }),
             Answers::DhcpAndTable => (Some(server), table),
             Answers::DhcpAndAllArp => (Some(server), ArpTable { others: Some(SERVER_MAC), ..table }),
         };
@@ -147,6 +147,7 @@ fn lease(mac: MacAddr, mtu: u32) -> Lease {
         mtu,
         hostname: None,
         neighbours: Vec::new(),
+        server_mac: SERVER_MAC,
         server_id: GATEWAY.into(),
         seconds: 3600,
         ntp_servers: Vec::new(),
