@@ -12,10 +12,7 @@ pub mod values;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use binding_common::{
-    MacAddr,
-    dhcp::{LINK_LOCAL_SERVER, SERVER_MAC},
-};
+use binding_common::{MacAddr, dhcp::LINK_LOCAL_SERVER};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
@@ -62,10 +59,6 @@ pub struct Lease {
     pub neighbours: Vec<LeaseNeighbour>,
     /// Server identifier (option 54).
     pub server_id: Ipv4Addr,
-    /// Where the guest is told that its server is, should it ask from an address that it has lost: at the gateway's MAC, or
-    /// where that is not known, at a stand-in's.
-    #[serde(default = "stand_in", with = "crate::mac")]
-    pub server_mac: MacAddr,
     /// Lease time (option 51); [`INFINITE_SECONDS`] never ends.
     pub seconds: u32,
     /// NTP servers (option 42).
@@ -83,11 +76,6 @@ pub struct Lease {
     /// Options of this site (224 to 254).
     #[serde(default)]
     pub private_options: Vec<PrivateOption>,
-}
-
-/// What a lease says that was written before it knew.
-fn stand_in() -> MacAddr {
-    SERVER_MAC
 }
 
 /// An option of this site.
@@ -135,7 +123,6 @@ impl Lease {
             hostname: None,
             neighbours: neighbours::permanent(facts, address.addr()),
             server_id,
-            server_mac: SERVER_MAC,
             seconds: DEFAULT_SECONDS,
             ntp_servers: Vec::new(),
             tftp_server_name: None,

@@ -101,8 +101,8 @@ pub struct ArpTable {
 
 impl ArpTable {
     /// Of a lease: its neighbours, and the server identifier where that is nobody's address.
-    pub fn of(lease: &Lease) -> Self {
-        let mut table = Self { server: lease.server_mac, ..Self::default() };
+    pub fn of(lease: &Lease, server: MacAddr) -> Self {
+        let mut table = Self { server, ..Self::default() };
         for LeaseNeighbour { address, mac } in &lease.neighbours {
             match address {
                 Some(address) => table.entries.push((*address, *mac)),
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_lease_with_a_gateway_and_no_neighbour_has_nothing_to_answer() {
-        let table = ArpTable::of(&lease("10.244.1.5/24", &[("0.0.0.0/0", "10.244.1.1"), ("10.244.1.0/24", "")]));
+        let table = ArpTable::of(&lease("10.244.1.5/24", &[("0.0.0.0/0", "10.244.1.1"), ("10.244.1.0/24", "")]), MAC);
         assert_eq!((table.answers(), table.entries.len()), (answers::NONE, 0));
     }
 
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_stand_in_for_a_gateway_is_in_the_table() {
-        let table = ArpTable::of(&lease("10.244.1.5/24", &[("10.244.1.0/24", "")]));
+        let table = ArpTable::of(&lease("10.244.1.5/24", &[("10.244.1.0/24", "")]), MAC);
         assert_eq!(table.entries, [(Ipv4Addr::new(169, 254, 75, 10), SERVER_MAC)]);
         assert_eq!(table.answers(), answers::TABLE);
     }
@@ -192,7 +192,7 @@ mod tests {
             LeaseNeighbour { address: Some(gateway), mac: MAC },
             LeaseNeighbour { address: None, mac: SERVER_MAC },
         ];
-        let table = ArpTable::of(&lease);
+        let table = ArpTable::of(&lease, MAC);
         assert_eq!((table.entries.as_slice(), table.others), ([(gateway, MAC)].as_slice(), Some(SERVER_MAC)));
         assert_eq!(table.answers(), answers::ALL);
     }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use binding_common::{MacAddr, dhcp::Server};
+use binding_common::{
+    MacAddr,
+    dhcp::{SERVER_MAC, Server},
+};
 
 use crate::{
     change::LeaseChange,
@@ -75,16 +78,15 @@ pub(crate) async fn plan_with(
         Some(spec) => Netns::open(spec)?,
     };
     let host_side = find_host_side(&facts.nic, netns, &node).await?;
+    let mut gateway_mac = None;
     if let Some(lease) = &mut lease {
         warnings.extend(lease::warnings(&facts, lease));
         warnings.extend(fit_lease(lease, &tap)?);
-        let mac = match lease.gateway {
-            Some(gateway) => find_gateway(&netlink, facts.nic.ifindex, &host_side, &node, gateway).await?,
-            None => None,
-        };
-        lease.server_mac = mac.unwrap_or(lease.server_mac);
+        if let Some(gateway) = lease.gateway {
+            gateway_mac = find_gateway(&netlink, facts.nic.ifindex, &host_side, &node, gateway).await?;
+        }
         if request.arp_reply_all {
-            lease.neighbours.push(every_other(lease.gateway, mac)?);
+            lease.neighbours.push(every_other(lease.gateway, gateway_mac)?);
         }
     }
     if lease.is_none() && (request.arp_reply_all || request.lease.tells_something()) {
@@ -103,7 +105,7 @@ pub(crate) async fn plan_with(
     }
     let guard = Guard::decide(&request.guard, &facts, has_lease, guard::of_host_side(&host_side, &node).await?)?;
     warnings.extend(guard.warnings(&request.guard));
-    let wire = decide_wire(request, &facts.nic, netns, &host_side, mac_mode)?;
+    let wire = decide_wire(request, &facts.nic, netns, &host_side, mac_mode, gateway_mac)?;
     let hooks = wire::hooks(&request.nic, &request.tap, mac_mode);
     let clsact_made = without_clsact(&netlink, &facts.nic, &tap, wire.hook).await?;
     Ok(Journal {
@@ -147,7 +149,7 @@ pub fn constants(journal: &Journal, tap_ifindex: u32) -> Result<Constants> {
         network_mac: journal.nic.mac,
         guest_mac: journal.wire.guest_mac,
         dhcp: server,
-        arp: journal.lease.as_ref().map(ArpTable::of).unwrap_or_default(),
+        arp: journal.lease.as_ref().map(|lease| ArpTable::of(lease, journal.wire.server_mac)).unwrap_or_default(),
         guard: journal.guard.constants(&journal.request.guard)?,
     })
 }
@@ -271,6 +273,7 @@ fn decide_wire(
     pod: &Netns,
     host_side: &HostSide,
     mac_mode: MacMode,
+    gateway: Option<MacAddr>,
 ) -> Result<Wire> {
     let (to_network, to_network_why) = request.to_network.decide(nic, host_side)?;
     let hook = match request.hook {
@@ -287,7 +290,8 @@ fn decide_wire(
             }
         }
     };
-    Ok(Wire { hook, to_network, to_network_why, mac_mode, guest_mac: request.guest_mac })
+    let server_mac = gateway.unwrap_or(SERVER_MAC);
+    Ok(Wire { hook, to_network, to_network_why, mac_mode, guest_mac: request.guest_mac, server_mac })
 }
 
 /// The devices that get a clsact qdisc from us, and lose it at detach.

@@ -1,6 +1,7 @@
 //! How the frames of a binding go: which hooks, by peer or by redirect, and which MAC the NIC keeps. Decided once, at
 //! attach, and recorded with the reason.
 
+use binding_common::{MacAddr, dhcp::SERVER_MAC};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -64,6 +65,15 @@ pub struct Wire {
     /// The guest's MAC.
     #[serde(default)]
     pub guest_mac: GuestMac,
+    /// Where the guest is told that its server is, should it ask from an address that it has lost: at the gateway's MAC, or
+    /// where that is not known, at a stand-in's.
+    #[serde(default = "stand_in", with = "crate::mac")]
+    pub server_mac: MacAddr,
+}
+
+/// What a record says that was written before it was looked for.
+fn stand_in() -> MacAddr {
+    SERVER_MAC
 }
 
 impl MacMode {

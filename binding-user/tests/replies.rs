@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use binding_common::{
     MacAddr,
-    dhcp::{Decision, Exchange, LINK_LOCAL_SERVER, SERVER_MAC, Server, decide, decide::Reply},
+    dhcp::{Decision, Exchange, LINK_LOCAL_SERVER, Server, decide, decide::Reply},
     packet,
 };
 use binding_user::{
@@ -58,7 +58,6 @@ fn any_lease() -> impl Strategy<Value = Lease> {
             hostname,
             neighbours: Vec::new(),
             server_id: gateway.unwrap_or(LINK_LOCAL_SERVER.into()),
-            server_mac: SERVER_MAC,
             seconds,
             ntp_servers: ntp,
             tftp_server_name,

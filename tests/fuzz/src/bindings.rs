@@ -77,7 +77,6 @@ pub fn usual() -> Lease {
         mtu: 1450,
         hostname: Some("vm".to_owned()),
         neighbours: Vec::new(),
-        server_mac: GATEWAY_MAC,
         server_id: GATEWAY.into(),
         seconds: 3600,
         ntp_servers: vec!["10.96.0.11".parse().unwrap()],

@@ -5,7 +5,11 @@ use binding_common::{
     dhcp::{LINK_LOCAL_SERVER, SERVER_MAC},
     guard::Rules,
 };
-use binding_user::{datapath::Constants, guard::GuardConstants, neighbours::LeaseNeighbour};
+use binding_user::{
+    datapath::Constants,
+    guard::GuardConstants,
+    neighbours::{ArpTable, LeaseNeighbour},
+};
 
 use crate::{Binding, GATEWAY, GUEST, LEASE, OTHER, TC_ACT_REDIRECT, TC_ACT_SHOT, arp_request, lease, wire};
 
@@ -86,10 +90,9 @@ fn all_are_answered_for_on_demand_but_never_the_lease() {
 #[test]
 fn a_client_whose_address_was_lost_finds_its_server_and_nobody_else() {
     lab::require_root!();
-    let mut lease = lease(Some(GATEWAY));
-    lease.server_mac = NEIGHBOUR;
     let guard = GuardConstants { rules: Rules::ALL, ..GuardConstants::OFF };
-    let mut binding = Binding::of(&lease, &Constants { guard, ..wire() });
+    let arp = ArpTable { server: NEIGHBOUR, ..ArpTable::default() };
+    let mut binding = Binding::of(&lease(Some(GATEWAY)), &Constants { guard, arp, ..wire() });
     let (verdict, reply) = binding.guest_sends(&packet(1, OTHER, GATEWAY));
     assert_eq!(verdict, TC_ACT_REDIRECT);
     assert_eq!((&reply[..6], &reply[6..12], &reply[20..22]), (&GUEST.0[..], &NEIGHBOUR.0[..], &[0, 2][..]));

@@ -12,7 +12,7 @@ mod guard;
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
     Counters, DhcpMessage, MacAddr, Reason,
-    dhcp::{Decision, Exchange, LINK_LOCAL_SERVER, SERVER_MAC, Server, decide},
+    dhcp::{Decision, Exchange, LINK_LOCAL_SERVER, Server, decide},
     packet,
 };
 use binding_user::{
@@ -50,7 +50,6 @@ fn lease(gateway: Option<[u8; 4]>) -> Lease {
         mtu: 1450,
         hostname: Some("vm".to_owned()),
         neighbours: Vec::new(),
-        server_mac: SERVER_MAC,
         server_id: gateway.unwrap_or(LINK_LOCAL_SERVER.into()),
         seconds: 3600,
         ntp_servers: vec!["10.96.0.11".parse().unwrap()],
@@ -81,7 +80,7 @@ impl Binding {
     fn of(lease: &Lease, wire: &Constants) -> Self {
         let replies = Replies::new(lease).unwrap();
         let server = Server { lease: LEASE, identifier: lease.server_id.octets(), guest: lease.mac };
-        let constants = Constants { dhcp: Some(server), arp: ArpTable::of(lease), ..wire.clone() };
+        let constants = Constants { dhcp: Some(server), arp: ArpTable::of(lease, wire.arp.server), ..wire.clone() };
         Self { programs: Programs::load(&constants, Some(&replies), None).unwrap(), replies, server }
     }
 

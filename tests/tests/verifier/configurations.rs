@@ -147,7 +147,6 @@ fn lease(mac: MacAddr, mtu: u32) -> Lease {
         mtu,
         hostname: None,
         neighbours: Vec::new(),
-        server_mac: SERVER_MAC,
         server_id: GATEWAY.into(),
         seconds: 3600,
         ntp_servers: Vec::new(),

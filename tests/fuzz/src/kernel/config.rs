@@ -7,7 +7,7 @@ use binding_common::{
 use binding_user::{datapath::Constants, guard::GuardConstants, guest_mac::GuestMac, neighbours::ArpTable};
 
 use crate::{
-    bindings::{self, Binding, GATEWAY, GUEST, OTHER, OTHER_MAC},
+    bindings::{self, Binding, GATEWAY, GATEWAY_MAC, GUEST, OTHER, OTHER_MAC},
     guard,
     model::Model,
 };
@@ -36,7 +36,7 @@ impl Config {
             network_mac: GUEST,
             guest_mac: GuestMac::Nic,
             dhcp: binding.map(|binding| binding.server),
-            arp: binding.map(|binding| ArpTable::of(&binding.lease)).unwrap_or_default(),
+            arp: binding.map(|binding| ArpTable::of(&binding.lease, GATEWAY_MAC)).unwrap_or_default(),
             guard: GuardConstants::OFF,
         };
         change(&mut constants);

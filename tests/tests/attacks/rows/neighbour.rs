@@ -44,7 +44,8 @@ fn foreign_mac() -> Vec<Vec<u8>> {
 }
 
 fn foreign_address() -> Vec<Vec<u8>> {
-    vec![arp(1, (GUEST, OTHER4), (NOBODY, NODE4))]
+    // Not for the node: the guest's server is there, and the way to that it is told.
+    vec![arp(1, (GUEST, NODE4), (NOBODY, OTHER4))]
 }
 
 fn ieee802() -> Vec<Vec<u8>> {
