@@ -12,8 +12,8 @@ use nix::{libc, net::if_::if_nametoindex};
 use crate::netns::Namespace;
 
 const PROG_LOAD: libc::c_int = 5;
-const LINK_CREATE: libc::c_int = 28;
-const PROG_TYPE_SCHED_CLS: u32 = 3;
+pub(crate) const LINK_CREATE: libc::c_int = 28;
+pub(crate) const PROG_TYPE_SCHED_CLS: u32 = 3;
 const TCX_INGRESS: u32 = 46;
 const F_BEFORE: u32 = 1 << 3;
 
@@ -44,15 +44,16 @@ struct Load {
     name: [u8; 16],
 }
 
+/// What `BPF_LINK_CREATE` takes.
 #[repr(C)]
-struct Link {
-    program: i32,
-    ifindex: c_uint,
-    attach_type: u32,
-    flags: u32,
-    relative: u32,
-    padding: u32,
-    revision: u64,
+pub(crate) struct Link {
+    pub(crate) program: i32,
+    pub(crate) ifindex: c_uint,
+    pub(crate) attach_type: u32,
+    pub(crate) flags: u32,
+    pub(crate) relative: u32,
+    pub(crate) padding: u32,
+    pub(crate) revision: u64,
 }
 
 impl Foreign {
@@ -61,22 +62,7 @@ impl Foreign {
         // r0 = verdict; exit
         let verdict: i32 = if verdict == Verdict::Next { -1 } else { 2 };
         let instructions = [u64::from(verdict.cast_unsigned()) << 32 | 0xb7, 0x95_u64];
-        let mut load = Load {
-            kind: PROG_TYPE_SCHED_CLS,
-            count: 2,
-            instructions: u64::try_from(instructions.as_ptr().addr())?,
-            licence: u64::try_from(c"GPL".as_ptr().addr())?,
-            log_level: 0,
-            log_size: 0,
-            log: 0,
-            kernel_version: 0,
-            flags: 0,
-            name: [0; 16],
-        };
-        for (to, from) in load.name.iter_mut().take(15).zip(name.bytes()) {
-            *to = from;
-        }
-        let program = call(PROG_LOAD, &load).context("loading a program")?;
+        let program = load(PROG_TYPE_SCHED_CLS, name, &instructions)?;
         namespace.run(|| {
             let link = Link {
                 program: program.as_raw_fd(),
@@ -92,13 +78,39 @@ impl Foreign {
     }
 }
 
-fn call<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes are live and as long as is said, and so is what they point to.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+/// Loads a program of this type and name, at most 15 octets.
+pub(crate) fn load(kind: u32, name: &str, instructions: &[u64]) -> Result<OwnedFd> {
+    let mut load = Load {
+        kind,
+        count: u32::try_from(instructions.len())?,
+        instructions: u64::try_from(instructions.as_ptr().addr())?,
+        licence: u64::try_from(c"GPL".as_ptr().addr())?,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: [0; 16],
+    };
+    for (to, from) in load.name.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
     }
-    let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
+    call(PROG_LOAD, &load).context("loading a program")
+}
+
+/// The system call, for those commands that give a descriptor.
+pub(crate) fn call<T>(number: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+    let fd = command(number, attributes)?;
     // SAFETY: the descriptor is new and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The system call.
+pub(crate) fn command<T>(number: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
+    // SAFETY: the attributes are live and as long as is said, and so is what they point to.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, number, &raw const *attributes, size_of::<T>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    libc::c_int::try_from(result).map_err(io::Error::other)
 }

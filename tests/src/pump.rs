@@ -44,6 +44,7 @@ pub struct Pump {
     stop: UnixStream,
     thread: Option<JoinHandle<Result<()>>>,
     counters: Arc<Counters>,
+    taps: Arc<[TapFile; 2]>,
 }
 
 impl Pump {
@@ -53,16 +54,21 @@ impl Pump {
         (guest, guest_nic): (&Namespace, &str),
         offloads: Offloads,
     ) -> Result<Self> {
-        let tap = TapFile::open(namespace, tap, offloads)?;
-        let nic = TapFile::create(guest, guest_nic, offloads)?;
+        let taps = [TapFile::open(namespace, tap, offloads)?, TapFile::create(guest, guest_nic, offloads)?];
+        let taps = Arc::new(taps);
         let (stop, stopped) = UnixStream::pair().context("making the pump's stop signal")?;
         let counters = Arc::new(Counters::default());
-        let seen = Arc::clone(&counters);
+        let (seen, copied) = (Arc::clone(&counters), Arc::clone(&taps));
         let thread = std::thread::Builder::new()
             .name("pump".to_owned())
-            .spawn(move || copy(&tap, &nic, &stopped, &seen))
+            .spawn(move || copy(&copied, &stopped, &seen))
             .context("starting the pump")?;
-        Ok(Self { stop, thread: Some(thread), counters })
+        Ok(Self { stop, thread: Some(thread), counters, taps })
+    }
+
+    /// Changes what guest and tap take in one piece, while frames go on.
+    pub fn set_offloads(&self, offloads: Offloads) -> Result<()> {
+        self.taps.iter().try_for_each(|tap| tap.set_offloads(offloads))
     }
 
     /// What went through so far.
@@ -82,7 +88,7 @@ impl Drop for Pump {
     }
 }
 
-fn copy(tap: &TapFile, nic: &TapFile, mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
+fn copy([tap, nic]: &[TapFile; 2], mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
     let mut buffer = vec![0; FRAME_MAX];
     loop {
         let mut ready = [

@@ -242,7 +242,7 @@ fn tag_beside(message: &libc::msghdr) -> Option<[u8; 4]> {
 }
 
 /// Sets an integer option of a socket.
-fn set(socket: &OwnedFd, level: c_int, option: c_int, value: c_int) -> Result<()> {
+pub(crate) fn set(socket: &OwnedFd, level: c_int, option: c_int, value: c_int) -> Result<()> {
     let size = libc::socklen_t::try_from(size_of::<c_int>())?;
     // SAFETY: the value is live and as long as is said.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
@@ -255,7 +255,8 @@ fn address_size() -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default()
 }
 
-fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
+/// Binds a packet socket to a link.
+pub(crate) fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
     // SAFETY: an address is plain data, for which all zero is a value.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET)?;

@@ -186,6 +186,7 @@ pub fn datagram(to: &[u8], from: &[u8], [source, destination]: [[u8; 4]; 2]) -> 
     [to, from, &[8, 0], &ip, &udp, &[0; 18]].concat()
 }
 
-fn octets(mac: &str) -> Result<Vec<u8>> {
+/// A MAC as its octets.
+pub fn octets(mac: &str) -> Result<Vec<u8>> {
     mac.split(':').map(|octet| u8::from_str_radix(octet, 16).with_context(|| format!("{mac} is no MAC"))).collect()
 }

@@ -169,6 +169,7 @@ pub(super) const NEEDS: &[Need] = &[
     tool("ip", "makes the namespaces of the lab", &["iproute2"]),
     tool("iperf3", "sends traffic", &["iperf3"]),
     tool("ethtool", "switches offloads in tests", &["ethtool"]),
+    tool("nft", "sets up a node's packet filter in tests", &["nftables"]),
     tool("tcpdump", "lets tests see what is on the wire", &["tcpdump"]),
     tool("strace", "lets tests stop tapwire half way", &["strace"]),
     tool("dhclient", "a DHCP client to test against", &["isc-dhcp-client"]),

@@ -1,0 +1,58 @@
+//! Portals as the kernel tells of them: the macvlans that tapwire makes in a node's namespace.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::{netns::Namespace, pod::Pod};
+
+/// What names of portals begin with.
+const PREFIX: &str = "twp";
+
+/// A portal, as it was a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portal {
+    /// Its name.
+    pub name: String,
+    /// Its index in the node's namespace.
+    pub ifindex: u64,
+    /// Whether it is set up.
+    pub up: bool,
+    /// Frames that went out by it, towards the guest.
+    pub sent: u64,
+    /// Frames that came in by it, which should be none.
+    pub received: u64,
+}
+
+/// All portals of a node.
+pub fn all(node: &Namespace) -> Result<Vec<Portal>> {
+    let text = node.ip(&["-s", "-j", "link", "show", "type", "macvlan"])?;
+    let links: Vec<Value> = serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))?;
+    // iproute2 prints an empty object for each link that it passes over.
+    let portals = links.iter().filter(|link| link["ifname"].as_str().is_some_and(|name| name.starts_with(PREFIX)));
+    portals.map(|link| portal(link).with_context(|| format!("a portal without something: {link}"))).collect()
+}
+
+fn portal(link: &Value) -> Option<Portal> {
+    let frames = |way: &str| link["stats64"][way]["packets"].as_u64();
+    Some(Portal {
+        name: link["ifname"].as_str()?.to_owned(),
+        ifindex: link["ifindex"].as_u64()?,
+        up: link["flags"].as_array()?.iter().any(|flag| flag == "UP"),
+        sent: frames("tx")?,
+        received: frames("rx")?,
+    })
+}
+
+/// The one portal of a node.
+pub fn only(node: &Namespace) -> Result<Portal> {
+    let mut portals = all(node)?;
+    ensure!(portals.len() == 1, "one portal was expected: {portals:?}");
+    portals.pop().context("it was there a moment ago")
+}
+
+/// Frames that the pod NIC received: those that did not go by the portal.
+pub fn by_veth(pod: &Pod) -> Result<u64> {
+    let text = pod.namespace.ip(&["-s", "-j", "link", "show", "dev", &pod.nic])?;
+    let links: Value = serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))?;
+    links[0]["stats64"]["rx"]["packets"].as_u64().with_context(|| format!("no count in {text}"))
+}
