@@ -22,6 +22,7 @@ use crate::{
     stop::Stop,
     stream::{datagram, octets},
     tap::Offloads,
+    wait::wait_until,
 };
 
 /// Frames on their way at most, of all senders together: a tap has room for 500, a CPU's backlog for 1000.
@@ -55,6 +56,7 @@ struct Sender {
 /// `least` frames each. Nobody else may read `tap0`. Gives what `work` gave, and how many frames each sender sent.
 pub fn during<T>(pod: &Pod, order: Order, least: u64, work: impl FnOnce() -> T) -> Result<(T, Vec<u64>)> {
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None)?;
+    wait_for_way(pod, &tap)?;
     let senders: Vec<Sender> = cpus()?.into_iter().map(|cpu| Sender { cpu, ..Sender::default() }).collect();
     let window = WINDOW / u64::try_from(senders.len())?;
     let stop = Stop::default();
@@ -74,6 +76,17 @@ pub fn during<T>(pod: &Pod, order: Order, least: u64, work: impl FnOnce() -> T) 
         anyhow::Ok(worked)
     })?;
     Ok((worked, senders.iter().map(|sender| sender.sent.load(Ordering::SeqCst)).collect()))
+}
+
+/// Waits until frames arrive at all: carriers, queues and bridges take their time when links came up a moment ago.
+fn wait_for_way(pod: &Pod, tap: &TapPort) -> Result<()> {
+    let port = RawPort::open(&pod.node, &pod.host_side)?;
+    let frame = datagram(&octets(&pod.mac)?, &octets(HOST_MAC)?, [[10, 244, 1, FIRST - 1], [10, 244, 1, 5]]);
+    wait_until("a frame to arrive", SILENCE, || {
+        // Of a queue that is not ready yet the sender is told.
+        let _ = port.send(&frame);
+        Ok(tap.receive(Duration::from_millis(5))?.is_some_and(|(_, seen)| seen.get(26..30) == Some(&frame[26..30])))
+    })
 }
 
 /// The CPUs that this process may use.
@@ -101,7 +114,7 @@ impl Sender {
             }
             let end = Instant::now() + SILENCE;
             while number - self.received.load(Ordering::SeqCst) >= window {
-                ensure!(Instant::now() < end, "no frame came for {SILENCE:?}, {number} were sent");
+                ensure!(Instant::now() < end, "of {number} frames, no more than these came in {SILENCE:?}: {self:?}");
                 thread::sleep(Duration::from_micros(100));
             }
             frame[NUMBER..NUMBER + 8].copy_from_slice(&number.to_be_bytes());

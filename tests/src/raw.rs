@@ -17,7 +17,6 @@ use nix::{
 use crate::{
     netns::Namespace,
     tap::{FRAME_MAX, HEADER, Offloads, TapFile, VnetHeader},
-    wait::wait_until,
 };
 
 /// Waits until there is something to read; false when the time is over.
@@ -41,12 +40,11 @@ impl TapPort {
         Ok(Self { tap: TapFile::open(namespace, tap, offloads)? })
     }
 
-    /// [`open`](Self::open), and waits for the carrier, before which the kernel drops what goes out of the tap.
+    /// [`open`](Self::open), and waits until the kernel has taken notice of the carrier. Before that, it drops what goes
+    /// out of the tap, and a bridge what it would send there.
     pub fn ready(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
         let port = Self::open(namespace, tap, offloads)?;
-        wait_until(&format!("carrier on {tap}"), Duration::from_secs(5), || {
-            Ok(namespace.ip(&["-br", "link", "show", "dev", tap])?.contains("LOWER_UP"))
-        })?;
+        namespace.wait_for_carrier(tap)?;
         Ok(port)
     }
 

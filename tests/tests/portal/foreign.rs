@@ -25,7 +25,7 @@ fn comes_first(wire: &Wire, place: Place) {
     let observer = hang(&wire.pod, place, Act::Drop);
     let (seen, counted) = (observer.seen().unwrap(), wire.count(&["to_guest", "frames"]));
     for mark in 2..12 {
-        wire.host.send(&frame(mark)).unwrap();
+        wire.try_to_guest(&frame(mark));
     }
     assert!(observer.seen().unwrap() >= seen + 10, "{place:?}: it did not see all frames");
     assert_eq!(wire.count(&["to_guest", "frames"]), counted, "{place:?}: what it dropped was counted");

@@ -38,7 +38,7 @@ fn what_the_network_may_not_send_is_dropped_by_name() {
         let frames = wire.count(&["to_guest", "frames"]);
         wire.tap.drain().unwrap();
         for _ in 0..3 {
-            wire.host.send(&bad).unwrap();
+            wire.try_to_guest(&bad);
         }
         assert_eq!(wire.count(&["dropped", reason]), dropped + 3, "{reason}");
         assert_eq!(wire.count(&["to_guest", "frames"]), frames, "{reason}");
@@ -79,7 +79,7 @@ fn every_size_up_to_the_mtu_arrives_whole_and_none_over_it() {
     wire.pod.node.ip(&["link", "set", &wire.pod.host_side, "mtu", "9000"]).unwrap();
     let before = wire.count(&["dropped", "too-big"]);
     for len in [1515, 1518, 4000, 9014] {
-        wire.host.send(&[&addressed(GUEST, HOST, 5)[..60], &vec![7; len - 60]].concat()).unwrap();
+        wire.try_to_guest(&[&addressed(GUEST, HOST, 5)[..60], &vec![7; len - 60]].concat());
     }
     assert_eq!(wire.count(&["dropped", "too-big"]), before + 4);
     wire.nothing_came("too long");
