@@ -84,7 +84,9 @@ fn folders_in_memory() -> Result<Environment> {
     mount(Some("tapwire"), &pins, Some("bpf"), MsFlags::empty(), none).context(|| "mount a bpffs")?;
     // The trial's bindings are nobody's: no policy bounds them.
     let policy = state.join("no-policy.toml");
-    Ok(Environment { store: Store::at(state), bpffs: Bpffs::at(pins.join("tapwire")), policy })
+    let cni = state.join("no-cni");
+    let bpffs = Bpffs::at(pins.join("tapwire"));
+    Ok(Environment { store: Store::at(state), bpffs, policy, cni, node_netns: None })
 }
 
 /// A node and a pod without a name.
@@ -164,7 +166,7 @@ async fn try_tap(netlink: &Netlink, pod: &Netns) -> Result<String> {
 /// Has the verifier judge the programs, once for each kind of binding.
 async fn programs(environment: &Environment, scratch: &Scratch) -> Result<String> {
     for options in VARIANTS {
-        let journal = plan(&scratch.request(options)?, "check".to_owned(), &scratch.pod, &environment.policy).await?;
+        let journal = plan(&scratch.request(options)?, "check".to_owned(), &scratch.pod, environment).await?;
         let replies = journal.lease.as_ref().map(Replies::new).transpose()?;
         Programs::load(&constants(&journal, journal.nic.ifindex)?, replies.as_ref(), None)?;
     }

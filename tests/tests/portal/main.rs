@@ -1,8 +1,9 @@
-//! The portal: the way to the guest that crosses no veth. It must be as good as the other way in all that a guest, a node or
-//! a policy can see, and step aside wherever it would not be.
+//! The portal: frames from the host side reach the guest without crossing the veth. That way must be as good as the other in
+//! all that a guest, a node or a policy can see, and step aside wherever it would not be.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers too")]
 
+mod core;
 mod foreign;
 mod leaks;
 mod load;

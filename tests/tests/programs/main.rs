@@ -139,6 +139,7 @@ fn wire() -> Constants {
         mtu: 1500,
         tap_mtu: 1500,
         peer: false,
+        portal: None,
         from_peer: true,
         network_mac: GUEST,
         guest_mac: GuestMac::Nic,
