@@ -155,7 +155,7 @@ impl<'a> Scene<'a> {
             self.look_at_hooks(found, &mut faults).await?;
         }
         if let Some(found) = &found_nic {
-            self.look_beyond(found, found_tap.is_some(), &mut faults).await?;
+            self.look_beyond(found, found_tap.as_ref(), &mut faults).await?;
         }
         let unpinned = self.pins.missing(&self.journal.maps);
         if !unpinned.is_empty() {
@@ -210,7 +210,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Looks at the host side and the portal. Without the tap there can be none, and nothing is said of it.
-    async fn look_beyond(&self, found: &Nic, has_tap: bool, faults: &mut Vec<Fault>) -> Result<()> {
+    async fn look_beyond(&self, found: &Nic, tap: Option<&Nic>, faults: &mut Vec<Fault>) -> Result<()> {
         let Journal { wire, request, portal, .. } = self.journal;
         let by_peer = wire.to_network == ToNetwork::Peer && request.to_network == ToNetwork::Auto;
         if !by_peer && portal.is_none() {
@@ -219,8 +219,8 @@ impl<'a> Scene<'a> {
         match self.host_side(found).await? {
             Some(host_side) => {
                 faults.extend(skipped(&host_side).filter(|_| by_peer).map(Fault::HostSide));
-                if has_tap {
-                    self.look_at_portal(found, &host_side, faults).await?;
+                if let Some(tap) = tap {
+                    self.look_at_portal([found, tap], &host_side, faults).await?;
                 }
             }
             // For the words of it.

@@ -24,7 +24,12 @@ pub(crate) async fn on_ingress(netlink: &Netlink, netns: &Netns, nic: &Nic) -> R
 
 impl Scene<'_> {
     /// Looks at the portal of a binding whose pod NIC and tap are there; `host_side` is that NIC's.
-    pub(crate) async fn look_at_portal(&self, nic: &Nic, host_side: &HostSide, faults: &mut Vec<Fault>) -> Result<()> {
+    pub(crate) async fn look_at_portal(
+        &self,
+        [nic, tap]: [&Nic; 2],
+        host_side: &HostSide,
+        faults: &mut Vec<Fault>,
+    ) -> Result<()> {
         let Some(record) = self.journal.portal.as_ref().filter(|portal| !portal.leaving) else { return Ok(()) };
         if let Some(why) = self.against(nic, host_side).await? {
             faults.push(Fault::Withdraw(why));
@@ -38,7 +43,7 @@ impl Scene<'_> {
                 return Ok(());
             }
         };
-        self.look_at_device(&node, record, faults).await?;
+        self.look_at_device(&node, record, tap, faults).await?;
         let hook = self.journal.hooks.iter().find(|hook| hook.program == HOST_OUT);
         let host_side = node.host_side(self.journal, self.netns).await?;
         match (hook, host_side) {
@@ -63,7 +68,13 @@ impl Scene<'_> {
         })
     }
 
-    async fn look_at_device(&self, node: &Node, record: &PortalRecord, faults: &mut Vec<Fault>) -> Result<()> {
+    async fn look_at_device(
+        &self,
+        node: &Node,
+        record: &PortalRecord,
+        tap: &Nic,
+        faults: &mut Vec<Fault>,
+    ) -> Result<()> {
         let name = &record.name;
         let Some(found) = node.portal(record).await? else {
             faults.push(Fault::PortalGone(format!("the portal {name} is gone")));
@@ -90,8 +101,9 @@ impl Scene<'_> {
         if sysctl::forwards(&node.netns, &found.name)? {
             noise.push("has forwarding on".to_owned());
         }
-        if found.mtu != self.journal.tap.mtu {
-            noise.push(format!("has the MTU {}, the tap {}", found.mtu, self.journal.tap.mtu));
+        // It follows the tap's downwards by itself; a tap that has not its own is a fault of the tap.
+        if found.mtu != tap.mtu && tap.mtu == self.journal.tap.mtu {
+            noise.push(format!("has the MTU {}, the tap {}", found.mtu, tap.mtu));
         }
         faults.extend(noise.into_iter().map(|what| Fault::PortalNoise(format!("the portal {name} {what}"))));
         for hook in self.journal.hooks.iter().filter(|hook| hook.device == *name && hook.is_in_node()) {

@@ -17,6 +17,8 @@ pub(crate) mod decide;
 pub(crate) mod look;
 mod mend;
 
+use std::sync::OnceLock;
+
 use aya::{
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported},
@@ -111,9 +113,10 @@ fn name_for(binding: &str) -> String {
     format!("{PREFIX}{:010x}", hash & 0xff_ffff_ffff)
 }
 
-/// Whether this kernel has `bpf_check_mtu`, asked of it.
+/// Whether this kernel has `bpf_check_mtu`, asked of it once.
 pub fn has_check_mtu() -> bool {
-    is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_check_mtu).unwrap_or(false)
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_check_mtu).unwrap_or(false))
 }
 
 /// The node's namespace of a binding that has a portal.

@@ -95,6 +95,7 @@ async fn find_maps(scene: &Scene<'_>) -> Result<Vec<String>> {
             scene.pins.recover(&scene.journal.maps, place.program)?;
         }
     }
+    find_maps_of_portal(scene).await?;
     let still = scene.pins.missing(&scene.journal.maps);
     let tell = |name: &&str| match (still.contains(name), *name) {
         (false, name) => format!("pinned the map {name} again: nothing of it is lost"),
@@ -102,6 +103,20 @@ async fn find_maps(scene: &Scene<'_>) -> Result<Vec<String>> {
         (true, name) => format!("the map {name} is new: the pins that held it are gone"),
     };
     Ok(lost.iter().map(tell).collect())
+}
+
+/// The same, by the program at the host side: its filter holds the maps, whatever became of the pins. A node's namespace that
+/// cannot be seen has been told of.
+async fn find_maps_of_portal(scene: &Scene<'_>) -> Result<()> {
+    let Ok(Some(node)) = Node::of(scene.environment, scene.journal) else { return Ok(()) };
+    for hook in scene.journal.hooks.iter().filter(|hook| hook.is_in_node()) {
+        let Some(device) = node.device(scene.journal, scene.netns, hook).await? else { continue };
+        let (hook, tc) = (hook.on(&device.name), node.tc(&device).await?);
+        if let Some(place) = node.netns.run(|| hook.find(scene.journal.wire.hook, &scene.pins, &tc))? {
+            scene.pins.recover(&scene.journal.maps, place.program)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives all hooks these programs.

@@ -255,6 +255,7 @@ impl<'a> Mend<'a> {
     fn tap_mtu(&mut self, nic: &Nic, was: u32) {
         if self.new.tap.before.is_none() {
             let mtu = self.new.tap.mtu;
+            self.work.portal = self.new.portal.is_some();
             return self.device(format!("the MTU of the tap {} was {}: set it to {mtu}", nic.name, nic.mtu));
         }
         self.new.tap.mtu = nic.mtu;

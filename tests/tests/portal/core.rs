@@ -174,6 +174,45 @@ fn a_portal_that_was_deleted_loses_nothing_and_is_made_again() {
 }
 
 #[test]
+fn the_program_at_the_host_side_keeps_the_counters_when_all_pins_are_gone() {
+    lab::require_root!();
+    let (tapwire, pod) = bound("pins", &["--hook", "tcx"]);
+    let guest = guest(&pod);
+    assert_reaches(&guest);
+    let counted = tapwire.counter(BINDING, &["to_guest", "frames"]).unwrap();
+    std::fs::remove_dir_all(tapwire.pins().join(BINDING)).unwrap();
+    assert_said(&repair(&tapwire), "pinned the map COUNTERS again: nothing of it is lost");
+    assert!(tapwire.counter(BINDING, &["to_guest", "frames"]).unwrap() >= counted);
+    assert_reaches(&guest);
+}
+
+#[test]
+fn verbs_find_the_node_from_another_namespace_and_take_no_other_for_it() {
+    lab::require_root!();
+    let (tapwire, pod) = (Tapwire::new().unwrap(), Pod::new("elsewhere").unwrap());
+    let before = state(&pod);
+    // As an agent attaches that runs in the node's namespace, which has no name.
+    let arguments: Vec<_> = attach_arguments(&pod, BINDING);
+    let arguments: Vec<_> = arguments.iter().filter(|word| !["--node-netns", pod.node.name()].contains(word)).collect();
+    let run = |namespace: &Namespace, words: &[&str]| {
+        let mut command = tapwire.command(words);
+        namespace.run(|| Ok(command.output()?)).unwrap()
+    };
+    let words: Vec<&str> = arguments.into_iter().copied().collect();
+    assert!(run(&pod.node, &words).status.success());
+    assert_eq!(way(&tapwire).0, "portal");
+    let elsewhere = Namespace::new("elsewhere").unwrap();
+    assert!(run(&elsewhere, &["upgrade", BINDING]).status.success());
+    assert!(run(&elsewhere, &["repair", BINDING]).status.success());
+    assert!(run(&elsewhere, &["lease", "set", BINDING, "--hostname", "other"]).status.success());
+    let wrong = ["detach", BINDING, "--node-netns", elsewhere.name()];
+    let refused = tapwire.refusal(&wrong).unwrap();
+    assert!(refused.error.contains("is another one"), "{}", refused.error);
+    assert!(run(&elsewhere, &["detach", BINDING, "--node-netns", pod.node.name()]).status.success());
+    assert_as_before(&pod, &before);
+}
+
+#[test]
 fn whatever_drifted_of_the_portal_is_put_right() {
     lab::require_root!();
     let (tapwire, pod) = bound("drifted", &[]);
@@ -270,7 +309,7 @@ fn by_name_the_portal_stays_and_show_says_what_it_passes_over() {
     let filter = ["tc", "qdisc", "add", "dev", &pod.host_side, "clsact"];
     pod.node.exec(&filter).unwrap();
     let filter = ["tc", "filter", "add", "dev", &pod.host_side, "egress", "protocol", "all", "u32", "match", "u32"];
-    pod.node.exec(&[&filter[..], &["0", "0", "action", "continue"]].concat()).unwrap();
+    pod.node.exec(&[&filter[..], &["0", "0", "flowid", "1:1"]].concat()).unwrap();
     let before = state(&pod);
     tapwire.attach(&pod, BINDING, &[]).unwrap();
     assert_eq!(way(&tapwire).0, "redirect");

@@ -8,6 +8,7 @@ mod alike;
 mod arp;
 mod fixup;
 mod guard;
+mod portal;
 
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
