@@ -116,7 +116,9 @@ fn name_for(binding: &str) -> String {
 /// Whether this kernel has `bpf_check_mtu`, asked of it once.
 pub fn has_check_mtu() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_check_mtu).unwrap_or(false))
+    *HAS.get_or_init(|| {
+        is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_check_mtu).unwrap_or(false)
+    })
 }
 
 /// The node's namespace of a binding that has a portal.

@@ -4,6 +4,7 @@ use lab::{
     BINDING, Observer, Pod, Tapwire,
     observer::{Act, Place, Side},
     portal,
+    tapwire::attach_arguments,
 };
 
 use crate::wire::{Wire, frame};
@@ -72,7 +73,7 @@ fn a_foreign_program_at_the_pod_nics_ingress_keeps_the_portal_away() {
         let shown = tapwire.attach(&pod, BINDING, &[]).unwrap();
         assert_eq!(shown["wire"]["to_guest"], "redirect", "{place:?}");
         let why = shown["wire"]["to_guest_why"].as_str().unwrap();
-        assert!(why.contains("program") || why.contains("XDP"), "{place:?}: {why}");
+        assert!(why.contains("passed over"), "{place:?}: {why}");
         assert_eq!(portal::all(&pod.node).unwrap(), []);
         drop(observer);
     }
@@ -81,7 +82,7 @@ fn a_foreign_program_at_the_pod_nics_ingress_keeps_the_portal_away() {
 #[test]
 fn a_foreign_program_that_was_there_is_asked_first_where_the_operator_wants_the_portal() {
     lab::require_root!();
-    for place in PLACES {
+    for place in [Place::TcxFirst, Place::TcxLast, Place::Filter(1, 1), Place::Filter(65534, 1)] {
         let pod = Pod::new("by-name").unwrap();
         let observer = hang(&pod, place, Act::Pass);
         let wire = Wire::of(pod, &["--to-guest", "portal"]);
@@ -92,6 +93,23 @@ fn a_foreign_program_that_was_there_is_asked_first_where_the_operator_wants_the_
         assert!(observer.seen().unwrap() > seen, "{place:?}: it did not see the frame");
         drop(observer);
         wire.goes_by_portal(2);
+    }
+}
+
+/// Of filters of one priority the newest is asked first.
+#[test]
+fn a_filter_that_would_be_asked_after_ours_makes_a_portal_impossible() {
+    lab::require_root!();
+    for handle in [1, 2] {
+        let pod = Pod::new("same").unwrap();
+        let _observer = hang(&pod, Place::Filter(65535, handle), Act::Pass);
+        let before = (pod.fingerprint().unwrap(), pod.host_fingerprint().unwrap());
+        let tapwire = Tapwire::new().unwrap();
+        let asked = [&attach_arguments(&pod, BINDING)[..], &["--to-guest", "portal"]].concat();
+        let refusal = tapwire.refusal(&asked).unwrap();
+        assert!(refusal.error.contains("priority 65535"), "{refusal:?}");
+        assert_eq!(refusal.hint.as_deref(), Some("--to-guest redirect"));
+        assert_eq!((pod.fingerprint().unwrap(), pod.host_fingerprint().unwrap()), before);
     }
 }
 

@@ -129,8 +129,8 @@ fn endless(from: &Namespace, to: (&Namespace, &str), port: u16, progress: &Progr
         socket.set_read_timeout(Some(SOON)).unwrap();
         socket.set_write_timeout(Some(SOON)).unwrap();
     }
-    // A multiple of the pattern, so that each piece begins alike.
-    let piece: Vec<u8> = (0..=250).cycle().take(251 * 256).collect();
+    // A multiple of the pattern, so that each piece begins alike; longer than what is read at once, wherever that begins.
+    let piece: Vec<u8> = (0..=250).cycle().take(251 * 264).collect();
     thread::scope(|scope| {
         let piece = &piece;
         let sending = scope.spawn(move || {
