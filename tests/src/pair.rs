@@ -6,6 +6,7 @@ use crate::{
     guest::Guest,
     netns::Namespace,
     pod::{Joint, POD_MAC, Pod, PodBuilder},
+    portal,
     pump::Offloads,
     tapwire::Tapwire,
 };
@@ -47,10 +48,12 @@ impl Pair {
         for (netns, name) in [(&pod.namespace, "a"), (&beside, "b")] {
             attach(&tapwire, netns, &pod.node, name, options)?;
         }
+        let portals = portal::all(&pod.node)?.len();
         let guests = [
             guest(&pod.namespace, POD_MAC, FIRST, joint).context("the first guest")?,
             guest(&beside, SECOND_MAC, SECOND, joint).context("the second guest")?,
         ];
+        portal::wait_until_ready(&pod.node, portals)?;
         Ok(Self { guests, tapwire, beside, pod })
     }
 }

@@ -1,9 +1,11 @@
 //! Portals as the kernel tells of them: the macvlans that tapwire makes in a node's namespace.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::{netns::Namespace, pod::Pod};
+use crate::{netns::Namespace, pod::Pod, wait::wait_until};
 
 /// What names of portals begin with.
 const PREFIX: &str = "twp";
@@ -17,6 +19,8 @@ pub struct Portal {
     pub ifindex: u64,
     /// Whether it is set up.
     pub up: bool,
+    /// Whether the kernel has taken notice that the tap has a reader. Before that, it drops what goes out of the portal.
+    pub ready: bool,
     /// Frames that went out by it, towards the guest.
     pub sent: u64,
     /// Frames that came in by it, which should be none.
@@ -38,6 +42,7 @@ fn portal(link: &Value) -> Option<Portal> {
         name: link["ifname"].as_str()?.to_owned(),
         ifindex: link["ifindex"].as_u64()?,
         up: link["flags"].as_array()?.iter().any(|flag| flag == "UP"),
+        ready: link["operstate"] == "UP",
         sent: frames("tx")?,
         received: frames("rx")?,
     })
@@ -48,6 +53,12 @@ pub fn only(node: &Namespace) -> Result<Portal> {
     let mut portals = all(node)?;
     ensure!(portals.len() == 1, "one portal was expected: {portals:?}");
     portals.pop().context("it was there a moment ago")
+}
+
+/// Waits until so many portals of a node are ready.
+pub fn wait_until_ready(node: &Namespace, count: usize) -> Result<()> {
+    let ready = || Ok(all(node)?.iter().filter(|portal| portal.ready).count() >= count);
+    wait_until(&format!("{count} portals to be ready"), Duration::from_secs(10), ready)
 }
 
 /// Frames that the pod NIC received: those that did not go by the portal.

@@ -21,6 +21,13 @@ fn expose(wire: &Wire, hook: &str) {
     } else {
         wire.pod.namespace.exec(&["tc", "qdisc", "del", "dev", "tap0", "clsact"]).unwrap();
     }
+    // The kernel takes a program off some time after its last holder let it go.
+    wait_until("the program to be gone", SOON, || {
+        let before = wire.count(&["to_network", "frames"]);
+        wire.tap.send(&addressed(HOST, GUEST, 9))?;
+        Ok(wire.count(&["to_network", "frames"]) == before)
+    })
+    .unwrap();
 }
 
 /// All that a guest could try: to the portal itself, to the node, to all.

@@ -172,9 +172,7 @@ fn toggle(pod: &Pod, guest: &Guest, progress: [&Progress; 2]) {
         moved(&format!("the guest takes {offloads:?}"));
     }
     guest.pump().set_offloads(Offloads::Virtio).unwrap();
-    for (namespace, link) in
-        [(&pod.node, pod.host_side.as_str()), (&pod.node, portal::only(&pod.node).unwrap().name.as_str())]
-    {
+    for (namespace, link) in [(&pod.node, pod.host_side.as_str()), (&pod.namespace, "tap0")] {
         for (feature, switch) in
             [("tso", "off"), ("tx", "off"), ("gso", "off"), ("gso", "on"), ("tx", "on"), ("tso", "on")]
         {

@@ -27,6 +27,7 @@ fn two_hundred_portals_lead_each_to_its_own_guest_and_all_go() {
     assert_eq!(portal::all(&node).unwrap().len(), COUNT);
     let some = [0, 1, COUNT / 2, COUNT - 1];
     let taps = some.map(|number| TapPort::ready(&pod, &format!("tap{number}"), Offloads::None).unwrap());
+    portal::wait_until_ready(&node, some.len()).unwrap();
     for number in some {
         let mark = u8::try_from(number).unwrap();
         let frame = addressed([0xff; 6], [2, 0, 0, 0, 0, 9], mark);

@@ -27,6 +27,7 @@ fn what_is_sent_to_a_pod_whose_tap_is_gone_reaches_no_other_guest() {
         let of_b = portal::only(&pod.node).unwrap();
         assert_ne!(of_a.ifindex, of_b.ifindex, "a number was used again");
         let tap = TapPort::ready(&beside, "tap0", Offloads::None).unwrap();
+        portal::wait_until_ready(&pod.node, 1).unwrap();
         let (to_a, to_b) = (host(&pod, &pod.host_side), host(&pod, SECOND_HOST_SIDE));
         for mark in 0..20 {
             to_a.send(&frame(mark)).unwrap();

@@ -111,6 +111,7 @@ fn a_tap_that_was_deleted_and_made_again_gets_a_portal_of_its_own() {
     assert_eq!(done["bindings"][0]["state"], "ready", "{done}");
     assert_ne!(portal::only(&pod.node).unwrap().ifindex, before.ifindex);
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    portal::wait_until_ready(&pod.node, 1).unwrap();
     let wire = Wire { tap, host, tapwire, pod };
     wire.goes_by_portal(2);
 }
@@ -124,6 +125,7 @@ fn repair_makes_tap_and_portal_again_where_attach_made_the_tap() {
     let done = tapwire.json(&["repair", BINDING]).unwrap();
     assert_eq!(done["bindings"][0]["state"], "ready", "{done}");
     let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    portal::wait_until_ready(&pod.node, 1).unwrap();
     let wire = Wire { tap, host, tapwire, pod };
     assert_eq!(wire.way().0, "portal");
     wire.goes_by_portal(2);

@@ -44,6 +44,7 @@ impl Wire {
         tapwire.attach(&pod, BINDING, &options).unwrap();
         let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
         let tap = TapPort::ready(&pod.namespace, "tap0", offloads).unwrap();
+        portal::wait_until_ready(&pod.node, portal::all(&pod.node).unwrap().len()).unwrap();
         Self { tap, host, tapwire, pod }
     }
 
