@@ -148,6 +148,11 @@ impl RawPort {
         })
     }
 
+    /// Sends past the queue of the link, and past all programs and rules of its egress, as generators of load do.
+    pub fn bypass_queue(&self) -> Result<()> {
+        set(&self.socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)
+    }
+
     /// Sends a frame out of the link.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         let size = send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).context("sending a frame")?;
