@@ -56,7 +56,7 @@ struct Sender {
 /// Sends to the guest out of a pod's host side, from each CPU that this process may use, while `work` is done and at least
 /// `least` frames each. Nobody else may read `tap0`. Gives what `work` gave, and how many frames each sender sent.
 pub fn during<T>(pod: &Pod, order: Order, least: u64, work: impl FnOnce() -> T) -> Result<(T, Vec<u64>)> {
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None)?;
+    let tap = TapPort::behind(pod, "tap0", Offloads::None)?;
     wait_for_way(pod, &tap)?;
     let senders: Vec<Sender> = cpus()?.into_iter().map(|cpu| Sender { cpu, ..Sender::default() }).collect();
     let window = WINDOW / u64::try_from(senders.len())?;

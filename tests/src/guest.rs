@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{
     netns::{Namespace, PREFIX},
     pod::Pod,
+    portal,
     pump::{Offloads, Pump},
     wait::wait_until,
 };
@@ -31,7 +32,9 @@ impl Guest {
 
     /// [`new`](Self::new) with chosen offloads.
     pub fn with_offloads(pod: &Pod, tap: &str, mac: &str, offloads: Offloads) -> Result<Self> {
-        Self::in_namespace(&pod.namespace, tap, mac, offloads)
+        let guest = Self::in_namespace(&pod.namespace, tap, mac, offloads)?;
+        portal::wait_for(pod, tap)?;
+        Ok(guest)
     }
 
     /// A guest behind a tap in any namespace.

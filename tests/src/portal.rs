@@ -61,6 +61,29 @@ pub fn wait_until_ready(node: &Namespace, count: usize) -> Result<()> {
     wait_until(&format!("{count} portals to be ready"), Duration::from_secs(10), ready)
 }
 
+/// Waits until the portal of a pod's tap is ready, if the tap has one that is set up: the kernel takes notice of its carrier a
+/// moment after that of the tap, and drops what goes out of it before.
+pub fn wait_for(pod: &Pod, tap: &str) -> Result<()> {
+    let tap = links(&pod.namespace, &["show", "dev", tap])?[0]["ifindex"].clone();
+    let host_sides = links(&pod.node, &["show"])?;
+    let host_side = host_sides.iter().find(|link| link["ifname"] == pod.host_side.as_str());
+    // The node's number for the pod's namespace.
+    let Some(number) = host_side.map(|link| &link["link_netnsid"]).filter(|number| number.is_number()) else {
+        return Ok(());
+    };
+    let is_of_tap = |link: &Value| link["link_index"] == tap && link["link_netnsid"] == *number;
+    let waits = |link: &&Value| portal(link).is_some_and(|portal| portal.up && !portal.ready);
+    wait_until("the portal to be ready", Duration::from_secs(10), || {
+        let links = links(&pod.node, &["show", "type", "macvlan"])?;
+        Ok(!links.iter().filter(|link| is_of_tap(link)).any(|link| waits(&link)))
+    })
+}
+
+fn links(namespace: &Namespace, words: &[&str]) -> Result<Vec<Value>> {
+    let text = namespace.ip(&[&["-s", "-j", "link"], words].concat())?;
+    serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+}
+
 /// Frames that the pod NIC received: those that did not go by the portal.
 pub fn by_veth(pod: &Pod) -> Result<u64> {
     let text = pod.namespace.ip(&["-s", "-j", "link", "show", "dev", &pod.nic])?;

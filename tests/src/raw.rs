@@ -16,6 +16,8 @@ use nix::{
 
 use crate::{
     netns::Namespace,
+    pod::Pod,
+    portal,
     tap::{FRAME_MAX, HEADER, Offloads, TapFile, VnetHeader},
 };
 
@@ -45,6 +47,13 @@ impl TapPort {
     pub fn ready(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
         let port = Self::open(namespace, tap, offloads)?;
         namespace.wait_for_carrier(tap)?;
+        Ok(port)
+    }
+
+    /// [`ready`](Self::ready) for a tap of a pod: its portal is ready, too, if it has one.
+    pub fn behind(pod: &Pod, tap: &str, offloads: Offloads) -> Result<Self> {
+        let port = Self::ready(&pod.namespace, tap, offloads)?;
+        portal::wait_for(pod, tap)?;
         Ok(port)
     }
 
