@@ -197,7 +197,7 @@ impl Report {
                 to_network_why: journal.wire.to_network_why.clone(),
                 to_guest: journal.wire.to_guest,
                 to_guest_why: journal.wire.to_guest_why.clone(),
-                portal: journal.portal.as_ref().map(|portal| portal.name.clone()),
+                portal: journal.portal.as_ref().filter(|portal| !portal.leaving).map(|portal| portal.name.clone()),
                 mac_mode: journal.wire.mac_mode,
                 guard: journal.guard.is_on(),
                 guard_off: journal.guard.off.clone(),

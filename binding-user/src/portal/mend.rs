@@ -37,15 +37,16 @@ pub(crate) async fn settle_portal(environment: &Environment, scene: &Scene<'_>, 
     Ok(Settled::Made(node))
 }
 
-/// Takes away a portal that the record wants to be rid of, now that nothing is the record's there.
+/// Takes away a portal that the record wants to be rid of, now that nothing is the record's there. What is left for detach
+/// to remove stays in the record.
 pub(crate) async fn withdraw_portal(environment: &Environment, scene: &Scene<'_>, new: &mut Journal) -> Result<()> {
     if !new.portal.as_ref().is_some_and(|portal| portal.leaving) {
         return Ok(());
     }
     if let Some(node) = Node::of(environment, new)? {
-        Error::join(node.remove(new, Some(scene.netns)).await)?;
+        node.withdraw(new, scene.netns).await?;
     }
-    new.portal = None;
+    new.portal = new.portal.take().filter(|portal| portal.clsact_made);
     Ok(())
 }
 

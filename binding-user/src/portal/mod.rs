@@ -69,7 +69,8 @@ pub struct PortalRecord {
     pub clsact_made: bool,
     /// The kernel has `bpf_check_mtu`, by which a portal that is gone is noticed.
     pub checked: bool,
-    /// It is being withdrawn: no hook is the record's any more, and what is there shall go.
+    /// It was withdrawn: no hook is the record's any more, and what is there shall go. A clsact qdisc that attach made stays
+    /// until detach: while a device gets or loses one the kernel drops what it sends (`dev_deactivate` in `qdisc_graft`).
     #[serde(default)]
     pub leaving: bool,
 }
@@ -254,6 +255,15 @@ impl Node {
             }
         }
         errors
+    }
+
+    /// Takes the portal away under frames that go on by the veth: first what sends them to the portal.
+    pub(crate) async fn withdraw(&self, journal: &Journal, pod: &Netns) -> Result<()> {
+        let Some(record) = &journal.portal else { return Ok(()) };
+        if let Some(host_side) = self.host_side(journal, pod).await? {
+            self.close(record, &host_side).await?;
+        }
+        self.delete_portal(record).await
     }
 
     async fn close(&self, record: &PortalRecord, host_side: &Nic) -> Result<()> {
