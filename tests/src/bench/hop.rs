@@ -32,8 +32,13 @@ const JOIN: Duration = Duration::from_secs(1);
 /// The ways of a frame.
 const WAYS: [Direction; 2] = [Direction::ToNetwork, Direction::ToGuest];
 
+/// The paths that have a hop.
+fn kinds(session: &Session) -> Vec<Kind> {
+    session.kinds().into_iter().filter(|kind| kind.carries_frames()).collect()
+}
+
 fn takes(session: &Session) -> Duration {
-    let kinds = u32::try_from(session.kinds().len()).unwrap_or(u32::MAX);
+    let kinds = u32::try_from(kinds(session).len()).unwrap_or(u32::MAX);
     let samples = session.rounds(ROUNDS) * kinds * 6;
     let sample = if session.quick() { SAMPLE / 2 } else { SAMPLE };
     JOIN * kinds + sample * samples
@@ -52,7 +57,7 @@ fn run(session: &mut Session) -> Result<()> {
 
 fn measure(session: &mut Session) -> Result<()> {
     let mut lanes = Vec::new();
-    for kind in session.kinds() {
+    for kind in kinds(session) {
         let path = session.join(kind, "hop")?;
         lanes.push(Lane::open(path)?);
         session.worked(JOIN);
