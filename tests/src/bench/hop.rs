@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::{
     frame::Size,
-    lane::{Effort, Lane, Timed, empty_loop, stay_on_one_cpu},
+    lane::{Effort, Lane, Timed, empty_call, empty_loop, on_one_cpu},
     path::Kind,
     sample::{Direction, Run, Sample},
     session::{Measure, Session},
@@ -21,12 +21,14 @@ use super::{
 pub const MEASURE: Measure = Measure { name: NAME, about: "hop cost", takes, run, table: tables };
 
 const NAME: &str = "hop";
-/// The name under which the loop itself is measured, with a system call that does nothing.
+/// The name under which the loop itself is measured, around a call that is none of the system.
 pub const LOOP: &str = "loop";
+/// The name under which the cheapest system call is measured.
+pub const CALL: &str = "call";
 /// Rounds of a full run.
 const ROUNDS: u32 = 11;
 /// About how long one sample takes.
-const SAMPLE: Duration = Duration::from_millis(150);
+const SAMPLE: Duration = Duration::from_millis(100);
 /// About how long a path takes to be made and taken away.
 const JOIN: Duration = Duration::from_secs(1);
 /// The ways of a frame.
@@ -45,14 +47,7 @@ fn takes(session: &Session) -> Duration {
 }
 
 fn run(session: &mut Session) -> Result<()> {
-    std::thread::scope(|scope| {
-        // A thread of its own, so that only it is bound to a CPU.
-        let thread = scope.spawn(|| {
-            stay_on_one_cpu()?;
-            measure(session)
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
-    })
+    on_one_cpu(|| measure(session))
 }
 
 fn measure(session: &mut Session) -> Result<()> {
@@ -67,7 +62,9 @@ fn measure(session: &mut Session) -> Result<()> {
     for round in 0..session.rounds(ROUNDS) {
         for size in Size::ALL {
             let effort = Effort::of(size, quick);
-            session.record(made(LOOP, Direction::ToNetwork, size, round, empty_loop(size, effort)?)?);
+            for (name, timed) in [(LOOP, empty_loop(size, effort)?), (CALL, empty_call(size, effort)?)] {
+                session.record(made(name, Direction::ToNetwork, size, round, timed)?);
+            }
             for lane in &lanes {
                 let path = lane.path.kind.name();
                 let there = lane.to_network(size, effort)?;
@@ -99,7 +96,7 @@ fn tables(run: &Run) -> String {
     let mut text = String::new();
     for direction in WAYS {
         for size in Size::ALL {
-            let title = format!("{NAME}: {}, {} octets", direction.name(), size.name());
+            let title = format!("{NAME}: {}, {}", direction.name(), size.name());
             text.push_str(&costs(run, NAME, &title, direction, size));
         }
     }
