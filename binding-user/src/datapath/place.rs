@@ -8,11 +8,7 @@ use std::{fmt, fs};
 
 use aya::programs::{LinkOrder, ProgramId, ProgramInfo, links::FdLink, tc::TcAttachOptions};
 
-use super::{
-    Hook, HookKind, Pins, Programs,
-    hook::is_ours,
-    pins, tcx,
-};
+use super::{Hook, HookKind, Pins, Programs, hook::is_ours, pins, tcx};
 use crate::{
     error::{Chained as _, Context as _, Result},
     netlink::tc::{Filter, Tc},

@@ -48,16 +48,19 @@ impl Ground<'_> {
             HostSide::Seen { nic, hook_qdisc: Some(qdisc), .. } if qdisc != "clsact" => {
                 Some(format!("an {qdisc} qdisc is in the place of clsact on the host side {}", nic.name))
             }
-            HostSide::Seen { nic, occupied: true, .. } => {
-                Some(format!("another filter has priority 65535 and handle 1 at the egress of {}", nic.name))
-            }
+            HostSide::Seen { nic, occupied: true, .. } => Some(format!(
+                "another filter has priority 65535 at the egress of {}, which must be ours alone, to be the last",
+                nic.name
+            )),
             HostSide::Seen { .. } => None,
         }
     }
 
     /// What would be passed over, if there is something.
     pub(crate) fn passed_over(&self) -> Option<String> {
-        let HostSide::Seen { nic: host, tc_programs, tcx_programs, xdp, root, .. } = self.host_side else { return None };
+        let HostSide::Seen { nic: host, tc_programs, tcx_programs, xdp, root, .. } = self.host_side else {
+            return None;
+        };
         let name = &host.name;
         if let Some(root) = root.as_deref().filter(|root| *root != "noqueue") {
             Some(format!("the host side {name} has the qdisc {root}, which would be passed over"))
@@ -79,14 +82,17 @@ impl ToGuest {
     /// What `auto` means here, and why; `portal` by name is refused where there can be none. `checks`: whether the kernel
     /// has `bpf_check_mtu`, asked last.
     pub(crate) fn decide(self, ground: &Ground<'_>, checks: impl FnOnce() -> bool) -> Result<(Self, String)> {
-        const UNNOTICED: &str = "this kernel has no bpf_check_mtu (5.12), so frames into a portal that is gone are lost";
+        const UNNOTICED: &str =
+            "this kernel has no bpf_check_mtu (5.12), so frames into a portal that is gone are lost";
         let passed_over = || ground.passed_over().or_else(|| (!checks()).then(|| UNNOTICED.to_owned()));
         match (self, ground.impossible()) {
             (Self::Redirect, _) => Ok((Self::Redirect, "asked for".to_owned())),
             (Self::Auto, Some(why)) => Ok((Self::Redirect, why)),
             (Self::Auto, None) => Ok(match passed_over() {
                 Some(why) => (Self::Redirect, why),
-                None => (Self::Portal, "nothing is on the host side or the pod NIC that would be passed over".to_owned()),
+                None => {
+                    (Self::Portal, "nothing is on the host side or the pod NIC that would be passed over".to_owned())
+                }
             }),
             (Self::Portal, Some(why)) => {
                 Err(Error::new(format!("make a portal to the host side of {}", ground.nic.name), why)

@@ -81,7 +81,8 @@ impl Scene<'_> {
             return Ok(());
         };
         if record.ifindex != Some(found.ifindex) || found.link != self.journal.tap.ifindex {
-            faults.push(Fault::PortalGone(format!("the portal {name} is another device than the one that was attached")));
+            faults
+                .push(Fault::PortalGone(format!("the portal {name} is another device than the one that was attached")));
             return Ok(());
         }
         let mut noise = Vec::new();

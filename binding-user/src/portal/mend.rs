@@ -19,11 +19,7 @@ pub(crate) enum Settled {
 }
 
 /// Makes the portal of a record that has one, if it is not there or is of another tap.
-pub(crate) async fn settle_portal(
-    environment: &Environment,
-    scene: &Scene<'_>,
-    new: &mut Journal,
-) -> Result<Settled> {
+pub(crate) async fn settle_portal(environment: &Environment, scene: &Scene<'_>, new: &mut Journal) -> Result<Settled> {
     if new.portal.as_ref().is_none_or(|portal| portal.leaving) {
         return Ok(Settled::There(None));
     }

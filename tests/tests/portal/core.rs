@@ -107,7 +107,11 @@ fn the_portal_is_closed_to_everything_but_frames_for_the_guest() {
     for word in ["NOARP", "macvlan mode source", "UP"] {
         assert!(link.contains(word), "{word} is not in {link}");
     }
-    assert_eq!(pod.node.ip(&["-br", "addr", "show", "dev", &name]).unwrap().split_whitespace().count(), 2, "no address");
+    assert_eq!(
+        pod.node.ip(&["-br", "addr", "show", "dev", &name]).unwrap().split_whitespace().count(),
+        2,
+        "no address"
+    );
     let setting = |path: String| pod.node.run(|| Ok(std::fs::read_to_string(path)?)).unwrap();
     assert_eq!(setting(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6")).trim(), "1");
     for family in ["ipv4", "ipv6"] {
@@ -217,10 +221,11 @@ fn whatever_drifted_of_the_portal_is_put_right() {
     let link = |words: &[&str]| drop(pod.node.ip(&[&["link", "set", "dev", &name], words].concat()).unwrap());
     let set = |path: &str, value| pod.node.set_sysctl(&path.replace("NAME", &name), value).unwrap();
     let filter = ["tc", "filter", "del", "dev", &pod.host_side, "egress", "pref", "65535"];
-    let changes: [(&dyn Fn(), String); 7] = [
+    let changes: [(&dyn Fn(), String); 8] = [
         (&|| link(&["down"]), format!("the portal {name} is down")),
         (&|| link(&["arp", "on"]), format!("the portal {name} does ARP")),
         (&|| link(&["mtu", "1400"]), format!("the portal {name} has the MTU 1400, the tap 1500")),
+        (&|| link(&["mtu", "1000"]), format!("the portal {name} has the MTU 1000, the tap 1500")),
         (&|| set("net/ipv6/conf/NAME/disable_ipv6", "0"), format!("the portal {name} has IPv6 on")),
         (&|| set("net/ipv4/conf/NAME/forwarding", "1"), format!("the portal {name} has forwarding on")),
         (
@@ -325,8 +330,7 @@ fn where_there_can_be_no_portal_it_is_refused_by_name_and_nothing_changes() {
     let (tapwire, pod) = (Tapwire::new().unwrap(), Pod::new("cannot").unwrap());
     pod.node.exec(&["tc", "qdisc", "add", "dev", &pod.host_side, "ingress"]).unwrap();
     let before = state(&pod);
-    let refusal =
-        tapwire.refusal(&[&attach_arguments(&pod, BINDING)[..], &["--to-guest", "portal"]].concat()).unwrap();
+    let refusal = tapwire.refusal(&[&attach_arguments(&pod, BINDING)[..], &["--to-guest", "portal"]].concat()).unwrap();
     assert!(refusal.error.contains("an ingress qdisc"), "{}", refusal.error);
     assert_eq!(refusal.hint.as_deref(), Some("--to-guest redirect"));
     assert_as_before(&pod, &before);

@@ -78,7 +78,8 @@ fn a_host_side_that_got_a_program_is_no_longer_jumped_to() {
         assert_eq!(tapwire.show(BINDING).unwrap()["wire"]["to_network"], "peer");
         let _policy = Foreign::first(&pod.node, &pod.host_side, "policy", Verdict::Next).unwrap();
         let (word, why) = crate::state(&tapwire);
-        let by_peer = "frames go by peer, but the host side vethpod carries a TC program that is not known to work with it";
+        let by_peer =
+            "frames go by peer, but the host side vethpod carries a TC program that is not known to work with it";
         assert!(word == "degraded" && why.contains(by_peer), "{word}: {why}");
         let said = repair(&tapwire);
         assert_said(&said, "frames to the network go by redirect, not by peer");
