@@ -13,7 +13,6 @@
 //! | `peercni.rs` | the same to the guest where the CNI delivers by `bpf_redirect_peer` |
 //! | `session.rs` | one run of all that |
 //! | `sample.rs` | one measurement, and the machine that it was made on |
-//! | `tuning.rs` | the same with a knob turned |
 //! | `stats.rs` | medians, spreads, tables |
 
 pub mod frame;
@@ -24,9 +23,8 @@ pub mod peercni;
 pub mod sample;
 pub mod session;
 pub mod stats;
-pub mod tuning;
 
 pub use session::{Measure, Options, Session, run};
 
 /// Everything that is measured, in order.
-pub const MEASURES: &[Measure] = &[hop::MEASURE, peercni::MEASURE, tuning::MEASURE];
+pub const MEASURES: &[Measure] = &[hop::MEASURE, peercni::MEASURE];
