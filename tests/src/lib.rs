@@ -4,6 +4,7 @@
 //! and the integration tests both stand on it, and what it reports comes from the kernel and from other people's
 //! programs, never from ours. Everything it makes lies in namespaces of its own and goes away with the value that made it.
 
+pub mod bench;
 pub mod bridge;
 pub mod clients;
 pub mod cmd;

@@ -1,0 +1,4 @@
+//! The benchmark.
+
+pub mod report;
+pub mod sample;
