@@ -5,6 +5,7 @@
 //! programs, never from ours. Everything it makes lies in namespaces of its own and goes away with the value that made it.
 
 pub mod bench;
+pub mod bpf;
 pub mod bridge;
 pub mod clients;
 pub mod cmd;
