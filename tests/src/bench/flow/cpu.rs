@@ -1,0 +1,33 @@
+//! CPU time of the whole machine. That of single processes would leave out what the kernel does on nobody's behalf, which
+//! for a network is most of it.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+/// Clock ticks a second in `/proc/stat`: `USER_HZ`, which is 100 on every architecture that we build for.
+const TICKS: f64 = 100.0;
+
+/// Seconds that all CPUs together were busy since boot, without what a hypervisor took from them.
+pub(super) fn busy() -> Result<f64> {
+    parse(&fs::read_to_string("/proc/stat").context("reading /proc/stat")?)
+}
+
+/// user, nice, system, idle, iowait, irq, softirq (proc(5)).
+fn parse(stat: &str) -> Result<f64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu ")).context("/proc/stat has no total")?;
+    let ticks = line.split_whitespace().take(7).map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+    let busy = ticks.iter().enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, ticks)| ticks);
+    Ok(busy.sum::<f64>() / TICKS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn idle_and_waiting_is_not_busy() {
+        let busy = parse("cpu  100 20 300 9000 800 4 6 70 5 5\ncpu0 1 2 3 4 5 6 7\n").unwrap();
+        assert!((busy - 4.3).abs() < 1e-9, "{busy}");
+    }
+}
