@@ -12,13 +12,27 @@ use anyhow::{Context as _, Result};
 use self::{attach::Empty, dhcp::Client, many::Node};
 use super::{
     path::{Joined, Kind},
-    report::measures::{ACK, ATTACH, DETACH, LOAD, MEMORY, NTH, OFFER},
-    sample::{Direction, Sample},
+    report::{
+        self,
+        measures::{ACK, ATTACH, DETACH, LOAD, MEMORY, NTH, OFFER},
+    },
+    sample::{Direction, Run, Sample},
+    session::{Measure, Session},
 };
 use crate::{
     bridge::BRIDGE,
     dnsmasq::{Dnsmasq, DnsmasqConfig},
 };
+
+/// This measure.
+pub const MEASURE: Measure = Measure { name: "control", about: "attach, leases, memory", takes, run, table };
+
+/// About how long an attach takes, with what is around it.
+const STEP: Duration = Duration::from_millis(300);
+/// What strace adds to that.
+const TRACED: Duration = Duration::from_millis(100);
+/// About how long all leases take, with the paths that they are taken on.
+const LEASES: Duration = Duration::from_secs(2);
 
 /// How often each is done.
 #[derive(Clone, Copy, Debug)]
@@ -30,23 +44,27 @@ struct Counts {
 }
 
 const FULL: Counts = Counts { attach: 200, lease: 500, load: 10, many: 1000 };
-const QUICK: Counts = Counts { attach: 30, lease: 100, load: 3, many: 100 };
+const QUICK: Counts = Counts { attach: 20, lease: 100, load: 3, many: 100 };
 /// Bindings at either end of the many, of which the medians are compared.
 const BAND: u32 = 20;
 
-/// Everything that is measured here. `step` hears what is done next, once for each of the [`steps`].
-pub fn run(quick: bool, step: &mut dyn FnMut(&str)) -> Result<Vec<Sample>> {
-    let counts = if quick { QUICK } else { FULL };
-    let mut all = attaches(counts, step).context("attach and detach")?;
-    all.extend(leases(counts, step).context("leases")?);
-    all.extend(many(counts, step).context("many bindings")?);
-    Ok(all)
+fn counts(session: &Session) -> Counts {
+    if session.quick() { QUICK } else { FULL }
 }
 
-/// How many steps [`run`] tells of.
-pub fn steps(quick: bool) -> u64 {
-    let Counts { attach, lease, load, many } = if quick { QUICK } else { FULL };
-    u64::from(attach + lease + load + many)
+fn takes(session: &Session) -> Duration {
+    let Counts { attach, load, many, .. } = counts(session);
+    (STEP + TRACED) * load + STEP * (attach + many) + LEASES
+}
+
+fn run(session: &mut Session) -> Result<()> {
+    attaches(session).context("attach and detach")?;
+    leases(session).context("leases")?;
+    many(session).context("many bindings")
+}
+
+fn table(run: &Run) -> String {
+    report::table::measures(run, &[ATTACH, DETACH, LOAD, NTH, OFFER, ACK, MEMORY])
 }
 
 fn sample(measure: &str, path: &str, round: u32, value: f64, unit: &str) -> Sample {
@@ -58,27 +76,28 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn attaches(counts: Counts, step: &mut dyn FnMut(&str)) -> Result<Vec<Sample>> {
+fn attaches(session: &mut Session) -> Result<()> {
+    let counts = counts(session);
     let ours = Kind::Tapwire.name();
     let pod = Empty::new("control")?;
-    let mut all = Vec::new();
     // The first one reads everything from disk.
     pod.there_and_back()?;
     for round in 0..counts.attach {
-        step("attach and detach");
         let (attach, detach) = pod.there_and_back()?;
-        all.push(sample(ATTACH, ours, round, milliseconds(attach), "ms"));
-        all.push(sample(DETACH, ours, round, milliseconds(detach), "ms"));
+        session.record(sample(ATTACH, ours, round, milliseconds(attach), "ms"));
+        session.record(sample(DETACH, ours, round, milliseconds(detach), "ms"));
+        session.worked(STEP);
     }
     for round in 0..counts.load {
-        step("loading the programs");
-        all.push(sample(LOAD, ours, round, milliseconds(pod.load()?), "ms"));
+        session.record(sample(LOAD, ours, round, milliseconds(pod.load()?), "ms"));
+        session.worked(STEP + TRACED);
     }
-    Ok(all)
+    Ok(())
 }
 
 /// tapwire beside a bridge with a server in user space, which stands for the one in `KubeVirt`'s launcher.
-fn leases(counts: Counts, step: &mut dyn FnMut(&str)) -> Result<Vec<Sample>> {
+fn leases(session: &mut Session) -> Result<()> {
+    let counts = counts(session);
     let (ours, bridge) = (Kind::Tapwire.join("lease")?, Kind::Bridge.join("lease")?);
     let mac = bridge.guest.mac.map(|octet| format!("{octet:02x}")).join(":");
     let config = DnsmasqConfig { on_link: false, ..DnsmasqConfig::for_default_pod(BRIDGE, &mac) };
@@ -88,31 +107,29 @@ fn leases(counts: Counts, step: &mut dyn FnMut(&str)) -> Result<Vec<Sample>> {
         .iter()
         .map(|(name, joined)| Ok((*name, Client::new(joined).with_context(|| (*name).to_owned())?)))
         .collect::<Result<Vec<_>>>()?;
-    let mut all = Vec::new();
     for round in 0..counts.lease {
-        step("leases");
         for (name, client) in &mut clients {
             let times = client.lease().with_context(|| format!("a lease by {name}"))?;
-            all.push(sample(OFFER, name, round, times.offer, "µs"));
-            all.push(sample(ACK, name, round, times.ack, "µs"));
+            session.record(sample(OFFER, name, round, times.offer, "µs"));
+            session.record(sample(ACK, name, round, times.ack, "µs"));
         }
     }
     for (name, joined) in paths {
         let size = memory::of(joined.tap_namespace(), joined.tapwire())?;
-        all.push(sample(MEMORY, name, 0, size, "KiB"));
+        session.record(sample(MEMORY, name, 0, size, "KiB"));
     }
-    Ok(all)
+    Ok(())
 }
 
-fn many(counts: Counts, step: &mut dyn FnMut(&str)) -> Result<Vec<Sample>> {
+fn many(session: &mut Session) -> Result<()> {
+    let counts = counts(session);
     let mut node = Node::new()?;
-    let mut all = Vec::new();
     for round in 0..counts.many {
-        step("many bindings");
         let band = band(round, counts.many);
-        all.push(sample(NTH, &band, round, milliseconds(node.add()?), "ms"));
+        session.record(sample(NTH, &band, round, milliseconds(node.add()?), "ms"));
+        session.worked(STEP);
     }
-    Ok(all)
+    Ok(())
 }
 
 /// The first bindings, the last ones, and those between.

@@ -1,11 +1,14 @@
 //! A path with a guest at its end that can run programs: its stack is the kernel's, behind a pump.
 
-use std::{process::Stdio, time::Duration};
+use std::{process::Stdio, thread, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::{
-    bench::path::{Joined, Kind, TAP},
+    bench::{
+        lane::stay_on_one_cpu,
+        path::{Joined, TAP},
+    },
     cmd::{self, Running},
     guest::Guest,
     tap::Offloads,
@@ -26,15 +29,10 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Makes a path, under its own name.
-    pub fn new(kind: Kind) -> Result<Self> {
-        Self::of(kind.name(), kind.join("flow")?)
-    }
-
     /// Puts a guest behind a path that is there, under a name of choice.
     pub fn of(name: &str, joined: Joined) -> Result<Self> {
         let mac = joined.guest.mac.map(|octet| format!("{octet:02x}")).join(":");
-        let guest = Guest::in_namespace(joined.tap_namespace(), TAP, &mac, Offloads::Virtio)?;
+        let guest = on_last_cpu(|| Guest::in_namespace(joined.tap_namespace(), TAP, &mac, Offloads::Virtio))?;
         guest.namespace.set_sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
         let (address, gateway) = (joined.guest.address, joined.gateway.address);
         guest.configure(&format!("{address}/{}", joined.prefix), Some(&gateway.to_string()))?;
@@ -65,6 +63,18 @@ impl Bed {
         let ping = ["busybox", "ping", "-c", "1", "-W", "5", &far];
         self.guest.exec(&ping).map(drop).with_context(|| format!("nothing passes through {}", self.name))
     }
+}
+
+/// A thread stays on the CPU of the one that started it: so the pump has one of its own, as a VM's vhost thread would, and a
+/// round does not depend on where the scheduler has put it.
+fn on_last_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            stay_on_one_cpu()?;
+            work()
+        });
+        thread.join().map_err(|_| anyhow!("a thread panicked"))?
+    })
 }
 
 /// Starts iperf3 at the far end, and waits until it listens.

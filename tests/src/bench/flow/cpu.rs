@@ -1,9 +1,15 @@
-//! CPU time of the whole machine. That of single processes would leave out what the kernel does on nobody's behalf, which
+//! The CPUs: where a thread runs, and how busy they are.
+//!
+//! The time is that of the whole machine. That of single processes would leave out what the kernel does on nobody's behalf, which
 //! for a network is most of it.
 
 use std::fs;
 
 use anyhow::{Context as _, Result};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 
 /// Clock ticks a second in `/proc/stat`: `USER_HZ`, which is 100 on every architecture that we build for.
 const TICKS: f64 = 100.0;
@@ -11,6 +17,13 @@ const TICKS: f64 = 100.0;
 /// Seconds that all CPUs together were busy since boot, without what a hypervisor took from them.
 pub(super) fn busy() -> Result<f64> {
     parse(&fs::read_to_string("/proc/stat").context("reading /proc/stat")?)
+}
+
+/// Keeps the calling thread on the first CPU: the pump has the last.
+pub(super) fn stay_on_first() -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(0)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus).context("staying on the first CPU")
 }
 
 /// user, nice, system, idle, iowait, irq, softirq (proc(5)).

@@ -9,16 +9,34 @@ mod cpu;
 pub mod iperf;
 mod latency;
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use self::{bed::Bed, iperf::Load};
 use super::{
-    report::measures::{CONNECTS, CPU, P50, P99, P999, TCP_1, TCP_8, UDP_64, UDP_1400},
+    report::{
+        self,
+        measures::{CONNECTS, CPU, P50, P99, P999, TCP_1, TCP_8, UDP_64, UDP_1400},
+    },
     sample::{
         Direction::{self, Both, ToGuest, ToNetwork},
-        Sample,
+        Run, Sample,
     },
+    session::{Measure, Session},
 };
+
+/// This measure.
+pub const MEASURE: Measure = Measure { name: "flow", about: "flows through the pump", takes, run, table };
+
+/// Rounds of a full run.
+const ROUNDS: u32 = 5;
+/// About how long one measurement takes.
+const STEP: Duration = Duration::from_millis(1300);
+/// The same in a quick run.
+const QUICK_STEP: Duration = Duration::from_millis(350);
+/// About how long a path with its guest takes to be made and taken away.
+const BED: Duration = Duration::from_secs(1);
 
 /// Data of a datagram in a frame of 64 octets: without the headers of Ethernet, IPv4 and UDP.
 const SMALL: u32 = 64 - 14 - 20 - 8;
@@ -30,6 +48,39 @@ const QUICK_REQUESTS: usize = 4000;
 const CONNECTIONS: u32 = 3000;
 /// The same in a quick run.
 const QUICK_CONNECTIONS: u32 = 1000;
+
+fn step(session: &Session) -> Duration {
+    if session.quick() { QUICK_STEP } else { STEP }
+}
+
+fn takes(session: &Session) -> Duration {
+    let beds = u32::try_from(session.kinds().len()).unwrap_or(u32::MAX);
+    let flows = u32::try_from(Flow::of_run(session.quick()).len()).unwrap_or(u32::MAX);
+    beds * (BED + step(session) * flows * session.rounds(ROUNDS))
+}
+
+fn run(session: &mut Session) -> Result<()> {
+    let mut beds = Vec::new();
+    for kind in session.kinds() {
+        let joined = session.join(kind, "flow")?;
+        beds.push(Bed::of(kind.name(), joined)?);
+        session.worked(BED);
+    }
+    let quick = session.quick();
+    for round in 0..session.rounds(ROUNDS) {
+        for flow in Flow::of_run(quick) {
+            for bed in turned(&beds, round) {
+                flow.sample(bed, round, quick).into_iter().for_each(|sample| session.record(sample));
+                session.worked(step(session));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn table(run: &Run) -> String {
+    report::table::measures(run, &[TCP_1, TCP_8, UDP_64, UDP_1400, P50, P99, P999, CONNECTS, CPU])
+}
 
 /// One measurement on one path, which may give several figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! Samples put together: all rounds of one measure, path, direction and size are one figure, with its median and its
 //! spread. Nothing here knows what a measure means.
 
-use crate::bench::sample::{Direction, Sample};
+use crate::bench::{
+    sample::{Direction, Sample},
+    stats::quantile,
+};
 
 /// What was measured, apart from the path it was measured on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,27 +64,13 @@ impl Figure {
 
     /// The value below which this part of the samples lies, interpolated.
     pub fn quantile(&self, part: f64) -> f64 {
-        quantile(&self.sorted, part)
+        quantile(&self.sorted, part).unwrap_or(f64::NAN)
     }
 
     /// The lowest and the highest value.
     pub fn spread(&self) -> (f64, f64) {
         (self.quantile(0.0), self.quantile(1.0))
     }
-}
-
-/// The quantile of values in ascending order, interpolated; not a number of no values.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "an index of a list of samples"
-)]
-pub fn quantile(sorted: &[f64], part: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
-    let at = part.clamp(0.0, 1.0) * last as f64;
-    let (low, high) = (at.floor() as usize, at.ceil() as usize);
-    sorted[low] + (sorted[high] - sorted[low]) * at.fract()
 }
 
 /// The figures of one run, in the order in which they were first seen.
@@ -178,15 +167,7 @@ fn thousands(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{quantile, shown};
-
-    #[test]
-    fn quantiles_lie_between_the_values() {
-        let values = [1.0, 2.0, 4.0, 8.0];
-        let parts = [0.0, 0.5, 1.0, 1.0 / 6.0].map(|part| quantile(&values, part));
-        assert!(parts.iter().zip([1.0, 3.0, 8.0, 1.5]).all(|(seen, due)| (seen - due).abs() < 1e-9), "{parts:?}");
-        assert!(quantile(&[], 0.5).is_nan());
-    }
+    use super::shown;
 
     #[test]
     fn numbers_have_the_digits_that_are_worth_reading() {

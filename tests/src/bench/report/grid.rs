@@ -5,6 +5,7 @@ use super::{
     measures::{self, Against, Measure},
     targets::{BRIDGE, FLOOR, TCFILTER, Verdict},
 };
+use crate::bench::hop::LOOP;
 
 /// A table of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,7 +79,8 @@ fn against(figures: &Figures, measure: &Measure) -> Option<Grid> {
                 let above = figure.median() - floor;
                 let part = |path| median(case, path).map_or(f64::NAN, |other| above / (other - floor));
                 let parts = [BRIDGE, TCFILTER].map(|path| shown(part(path)));
-                (figure.path() != FLOOR).then(|| format!("{} ({}, {})", shown(above), parts[0], parts[1]))
+                (![FLOOR, LOOP].contains(&figure.path()))
+                    .then(|| format!("{} ({}, {})", shown(above), parts[0], parts[1]))
             }))
         }
         Against::Part => Some(by_path(figures, measure.name, format!("part of the {FLOOR}'s"), |figure| {

@@ -13,8 +13,8 @@ use super::{
 /// What a document is made of, beside the figures.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
-    /// The machine and the versions of what ran on it, each with its name.
-    pub machine: &'a [(String, String)],
+    /// The machine, the versions of what ran on it and how the paths were made, each with its name.
+    pub facts: &'a [(String, String)],
     /// The plots, and what they are of.
     pub plots: &'a [Plot],
     /// Folder of the plots, seen from the document.
@@ -47,7 +47,7 @@ const REPEAT: &str = "\n## How to repeat it\n\n\
     ```sh\n\
     cargo xtask bench                  # everything; writes this document\n\
     cargo xtask bench --quick          # three minutes, fewer rounds; writes target/bench/ only\n\
-    cargo xtask bench --only latency   # one measure\n\
+    cargo xtask bench --only flow      # one measure\n\
     ```\n\n\
     Run it on a machine that does nothing else. It needs root and leaves nothing behind.\n";
 
@@ -59,7 +59,7 @@ pub fn render(figures: &Figures, parts: &Parts<'_>) -> String {
         let _ = write!(text, "\n{}\n", parts.notes.trim_end());
     }
     text.push_str(READING);
-    let _ = write!(text, "\n## Machine\n\n{}", table(&machine(parts.machine)));
+    let _ = write!(text, "\n## Machine\n\n{}", table(&facts(parts.facts)));
     for section in grid::sections(figures) {
         let _ = write!(text, "\n## {}\n\n{}\n", section.title, section.about);
         for plot in parts.plots.iter().filter(|plot| plot.measures.contains(&section.name.as_str())) {
@@ -76,7 +76,7 @@ pub fn render(figures: &Figures, parts: &Parts<'_>) -> String {
     text
 }
 
-fn machine(facts: &[(String, String)]) -> Grid {
+fn facts(facts: &[(String, String)]) -> Grid {
     let rows = facts.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
     Grid { title: String::new(), head: vec!["fact".to_owned(), "value".to_owned()], rows }
 }

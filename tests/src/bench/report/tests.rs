@@ -5,7 +5,7 @@ use super::{
     measures::{ATTACH, HOP, NTH, P50, P99, P999, TCP_1},
     plot, table, targets,
 };
-use crate::bench::sample::{Direction, Sample};
+use crate::bench::sample::{Direction, Machine, Run, Sample};
 
 const PATHS: [(&str, f64); 5] =
     [("floor", 1200.0), ("bridge", 3200.0), ("tcfilter", 2200.0), ("tapwire-peer", 1500.0), ("tapwire", 1400.0)];
@@ -42,6 +42,24 @@ fn run() -> Vec<Sample> {
     all
 }
 
+fn whole(samples: Vec<Sample>) -> Run {
+    let text = String::new;
+    let machine = Machine {
+        kernel: text(),
+        cpu: text(),
+        cpus: 2,
+        hypervisor: true,
+        mitigations: Vec::new(),
+        bpf_jit: text(),
+        bpf_jit_harden: text(),
+        default_qdisc: text(),
+        load: text(),
+        tapwire: text(),
+        tools: Vec::new(),
+    };
+    Run { version: 1, machine, quick: true, missing: Vec::new(), paths: Vec::new(), samples }
+}
+
 fn verdict(figures: &Figures, what: &str) -> Option<bool> {
     targets::verdicts(figures).iter().find(|verdict| verdict.what.contains(what)).unwrap().met()
 }
@@ -75,7 +93,7 @@ fn a_void_sample_does_not_count() {
 
 #[test]
 fn a_table_shows_what_is_above_the_floor_beside_the_others() {
-    let text = table::render(&Figures::new(&run()));
+    let text = table::measures(&whole(run()), &[HOP]);
     // 1.02 × (1400 − 1200) is a tenth of 1.02 × (3200 − 1200), and a fifth of 1.02 × (2200 − 1200).
     assert!(text.contains("204 (0.10, 0.20)"), "{text}");
     assert!(text.contains("1428 (1400–1456)"), "{text}");
@@ -86,7 +104,7 @@ fn a_document_has_every_table_and_links_every_plot() {
     let figures = Figures::new(&run());
     let plots = plot::all(&figures).unwrap();
     let machine = [("kernel".to_owned(), "6.18".to_owned())];
-    let parts = markdown::Parts { machine: &machine, plots: &plots, folder: "benchmarks", notes: "Said by a person." };
+    let parts = markdown::Parts { facts: &machine, plots: &plots, folder: "benchmarks", notes: "Said by a person." };
     let text = markdown::render(&figures, &parts);
     for needle in ["| kernel | 6.18 |", "Said by a person.", "1428 (1400–1456)", "A comparison holds only within a run"]
     {

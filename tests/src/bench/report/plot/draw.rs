@@ -13,10 +13,7 @@ use plotters::{
 };
 
 use super::{
-    super::{
-        figures::{quantile, shown},
-        targets::TAPWIRE,
-    },
+    super::{figures::shown, targets::TAPWIRE},
     Panel, Row, colour,
 };
 
@@ -159,7 +156,7 @@ pub(super) fn growth(title: &str, bands: &[Row]) -> Result<String> {
     {
         let root = begin(&mut svg, title, 460)?;
         let (_, area) = root.split_vertically(HEAD);
-        let (x, y) = (0.0..count as f64 + 1.0, 0.0..quantile(&sorted, 1.0) * 1.05);
+        let (x, y) = (0.0..count as f64 + 1.0, 0.0..sorted.last().copied().unwrap_or(1.0) * 1.05);
         let mut chart = chart(&area, "tapwire attach", x, y, 30)?;
         chart
             .configure_mesh()
