@@ -17,6 +17,8 @@
 //! | `report/` | table, document and plots of the samples |
 //! | `sample.rs` | one measurement, and the machine that it was made on |
 //! | `stats.rs` | medians, spreads, tables |
+//! | `tuning/` | experiments: what else might help |
+//! | `vm.rs` | real virtual machines |
 
 pub mod control;
 pub mod flow;
@@ -29,8 +31,11 @@ pub mod report;
 pub mod sample;
 pub mod session;
 pub mod stats;
+pub mod tuning;
+pub mod vm;
 
 pub use session::{Measure, Options, Session, run};
 
 /// Everything that is measured, in order.
-pub const MEASURES: &[Measure] = &[hop::MEASURE, peercni::MEASURE, flow::MEASURE, control::MEASURE];
+pub const MEASURES: &[Measure] =
+    &[hop::MEASURE, peercni::MEASURE, flow::MEASURE, control::MEASURE, vm::MEASURE, tuning::MEASURE];

@@ -27,7 +27,8 @@ use super::{
 };
 
 /// This measure.
-pub const MEASURE: Measure = Measure { name: "flow", about: "flows through the pump", takes, run, table };
+pub const MEASURE: Measure =
+    Measure { name: "flow", about: "flows through the pump", in_quick: true, takes, run, table };
 
 /// Rounds of a full run.
 const ROUNDS: u32 = 5;
@@ -39,7 +40,7 @@ const QUICK_STEP: Duration = Duration::from_millis(350);
 const BED: Duration = Duration::from_secs(1);
 
 /// Data of a datagram in a frame of 64 octets: without the headers of Ethernet, IPv4 and UDP.
-const SMALL: u32 = 64 - 14 - 20 - 8;
+pub(super) const SMALL: u32 = 64 - 14 - 20 - 8;
 /// Requests of a round.
 const REQUESTS: usize = 20_000;
 /// The same in a quick run.

@@ -6,7 +6,7 @@
 
 mod bridge;
 mod floor;
-mod tapwire;
+pub mod tapwire;
 mod tcfilter;
 
 use std::{fmt, net::Ipv4Addr, time::Duration};

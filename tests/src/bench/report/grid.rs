@@ -5,7 +5,7 @@ use super::{
     measures::{self, Against, Measure},
     targets::{BRIDGE, FLOOR, TCFILTER, Verdict},
 };
-use crate::bench::hop::LOOP;
+use crate::bench::{hop::LOOP, tuning::DEFAULT};
 
 /// A table of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,14 @@ fn against(figures: &Figures, measure: &Measure) -> Option<Grid> {
                     .then(|| format!("{} ({}, {})", shown(above), parts[0], parts[1]))
             }))
         }
+        Against::Default => Some(by_path(figures, measure.name, format!("difference to {DEFAULT}"), |figure| {
+            let usual = figures.get(figure.case(), DEFAULT).filter(|_| figure.path() != DEFAULT)?;
+            let more = (figure.median() / usual.median() - 1.0) * 100.0;
+            let middle = |figure: &Figure| (figure.quantile(0.25), figure.quantile(0.75));
+            let ((low, high), (usual_low, usual_high)) = (middle(figure), middle(usual));
+            let apart = if low > usual_high || high < usual_low { "" } else { ", within the spread" };
+            Some(format!("{more:+.1} %{apart}"))
+        })),
         Against::Part => Some(by_path(figures, measure.name, format!("part of the {FLOOR}'s"), |figure| {
             Some(format!("{:.3}", figure.median() / median(figure.case(), FLOOR)?))
         })),

@@ -7,6 +7,8 @@ pub enum Against {
     Above,
     /// More is better, and the part of the floor's that is left is what the path leaves.
     Part,
+    /// An experiment, set against what is usual.
+    Default,
     /// The floor has no such thing: there is nothing to compare with it.
     Nothing,
 }
@@ -65,12 +67,21 @@ pub const ACK: &str = "dhcp-ack";
 /// Memory of the processes that a binding needs.
 pub const MEMORY: &str = "memory";
 
+/// Hop cost of an experiment.
+pub const TUNING_HOP: &str = "tuning-hop";
+/// TCP of an experiment.
+pub const TUNING_TCP: &str = "tuning-tcp";
+/// Small datagrams of an experiment.
+pub const TUNING_UDP: &str = "tuning-udp";
+/// Request-response of an experiment.
+pub const TUNING_LATENCY: &str = "tuning-latency";
+
 const fn measure(name: &'static str, title: &'static str, against: Against, about: &'static str) -> Measure {
     Measure { name, title, about, against }
 }
 
 /// All of them, in the order of the report.
-pub const ALL: [Measure; 20] = [
+pub const ALL: [Measure; 24] = [
     measure(
         HOP,
         "Hop cost",
@@ -178,6 +189,17 @@ pub const ALL: [Measure; 20] = [
         "Proportional set size (`smaps_rollup`) of the \
         processes that must live for the binding to work.",
     ),
+    measure(
+        TUNING_HOP,
+        "Experiments: hop cost",
+        Against::Default,
+        "tapwire with one thing turned on, in turn with \
+        tapwire as it is (`default`). Ring: `txqueuelen` of the tap, which is 1000 by default. Frames of 64 octets. With two \
+        queues only to-network is measured; what steering does is to be seen beside two queues without it.",
+    ),
+    measure(TUNING_TCP, "Experiments: TCP, one connection", Against::Default, "Through the pump."),
+    measure(TUNING_UDP, "Experiments: UDP, frames of 64 octets", Against::Default, "Through the pump."),
+    measure(TUNING_LATENCY, "Experiments: request-response, p50", Against::Default, "Through the pump."),
 ];
 
 /// The presentation of a measure; one that is not known has its name for a title.
