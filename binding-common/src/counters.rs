@@ -168,6 +168,8 @@ counted! {
         HiddenHeader = "hidden-header",
         /// Guard: a frame of the network whose source is the guest.
         Looped = "looped",
+        /// Something came out of the portal, into the node's stack, where nothing may.
+        Portal = "portal",
     }
 }
 

@@ -26,6 +26,12 @@ pub(crate) static TAP_MTU: Global<u32> = Global::new(0);
 /// Whether to-network goes by `bpf_redirect_peer`: 0 or 1.
 #[unsafe(no_mangle)]
 pub(crate) static TO_NETWORK_PEER: Global<u32> = Global::new(0);
+/// Interface index of the portal, in the node's namespace; 0 if there is none.
+#[unsafe(no_mangle)]
+pub(crate) static PORTAL_IFINDEX: Global<u32> = Global::new(0);
+/// Whether the kernel has `bpf_check_mtu`, so that a portal that is gone is noticed: 0 or 1.
+#[unsafe(no_mangle)]
+pub(crate) static PORTAL_CHECK: Global<u32> = Global::new(0);
 /// Whether DHCP is answered, and kept off the network: 0 or 1.
 #[unsafe(no_mangle)]
 pub(crate) static DHCP: Global<u32> = Global::new(0);

@@ -40,12 +40,18 @@ pub(crate) fn to_network(frame: &Frame<'_>) -> Result<(), Reason> {
     }
 }
 
+/// Whether the frame, which has arrived at the pod NIC, was given to it by peer. Of what leaves the host side the type of
+/// the packet says nothing.
+#[inline(always)]
+pub(crate) fn is_for_this_host(frame: &Frame<'_>) -> bool {
+    constants::FROM_PEER.load() != 0 && frame.packet_type() == PACKET_HOST
+}
+
 /// Makes the guest's MAC the destination of what is meant for it.
 #[inline(always)]
-pub(crate) fn to_guest(frame: &Frame<'_>) -> Result<(), Reason> {
+pub(crate) fn to_guest(frame: &Frame<'_>, for_this_host: bool) -> Result<(), Reason> {
     let guest = guest::mac();
     let network = MacAddr(constants::NETWORK_MAC.load());
-    let for_this_host = constants::FROM_PEER.load() != 0 && frame.packet_type() == PACKET_HOST;
     let fix = fixup::to_guest(frame, guest, network, for_this_host);
     if fix.destination {
         frame.put_mac(0, guest)?;

@@ -4,7 +4,10 @@ use core::ptr;
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes, bpf_skb_vlan_pop},
+    helpers::{
+        bpf_check_mtu, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_vlan_pop,
+    },
     programs::TcContext,
 };
 use binding_common::{
@@ -90,6 +93,20 @@ impl<'a> Frame<'a> {
     pub(crate) fn came_from(&self, ifindex: u32) -> bool {
         // SAFETY: the context is the kernel's own.
         unsafe { (*self.ctx.skb.skb).ingress_ifindex == ifindex }
+    }
+
+    /// The MTU of a device that the frame is over, as far as the kernel judges that; `None` where it is not over it, or has
+    /// segments. An error: there is no such device. What was read of the frame stays readable.
+    #[inline(always)]
+    pub(crate) fn mtu_exceeded(&self, ifindex: u32) -> Result<Option<u32>, ()> {
+        // In: 0, to have the frame's own length taken. Out: the MTU.
+        let mut mtu = 0_u32;
+        // SAFETY: the context is the kernel's own, and `mtu` outlives the call.
+        match unsafe { bpf_check_mtu(self.ctx.as_ptr(), ifindex, &raw mut mtu, 0, 0) } {
+            0 => Ok(None),
+            1.. => Ok(Some(mtu)),
+            _ => Err(()),
+        }
     }
 
     /// Begins an answer of at most `len` octets in place of the frame: [`Self::write`] fills it, [`Self::finish`] ends it.

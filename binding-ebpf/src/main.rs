@@ -1,12 +1,15 @@
 //! The TC programs of tapwire: one per hook, each a thin shell around the decisions of `binding-common`.
 //!
-//! | program           | hook                | does |
-//! |-------------------|---------------------|------|
-//! | `tapwire_tap_in`  | ingress of the tap  | answers the guest, or sends its frames to the network |
-//! | `tapwire_nic_in`  | ingress of the NIC  | sends the network's frames to the guest |
-//! | `tapwire_nic_out` | egress of the NIC   | in `keep` mode: silences the pod's own stack |
+//! | program             | hook                    | does |
+//! |---------------------|-------------------------|------|
+//! | `tapwire_tap_in`    | ingress of the tap      | answers the guest, or sends its frames to the network |
+//! | `tapwire_nic_in`    | ingress of the NIC      | sends the network's frames to the guest |
+//! | `tapwire_nic_out`   | egress of the NIC       | in `keep` mode: silences the pod's own stack |
+//! | `tapwire_host_out`  | egress of the host side | sends what would reach the NIC to the guest, through the portal |
+//! | `tapwire_portal_in` | ingress of the portal   | ends whatever would climb into the node's stack there |
 //!
-//! Every program ends every frame of its direction: nothing climbs into the pod's network stack.
+//! Every program ends every frame of its direction: nothing climbs into the pod's network stack. Only `tapwire_host_out`
+//! leaves a frame to the veth where the portal is gone; then `tapwire_nic_in` judges and counts it.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 
@@ -60,6 +63,18 @@ mod programs {
         verdict(if frame.came_from(constants::TAP_IFINDEX.load()) { Ok(TC_ACT_UNSPEC) } else { Err(Reason::PodStack) })
     }
 
+    /// From the node, on its way out of the host side: sent to the guest through the portal.
+    #[classifier]
+    pub(crate) fn tapwire_host_out(ctx: TcContext) -> i32 {
+        verdict(from_node(&ctx))
+    }
+
+    /// Into the portal: nothing may come out of it.
+    #[classifier]
+    pub(crate) fn tapwire_portal_in(_ctx: TcContext) -> i32 {
+        verdict(Err(Reason::Portal))
+    }
+
     /// The one place where a drop becomes a verdict.
     #[inline(always)]
     fn verdict(result: Result<i32, Reason>) -> i32 {
@@ -103,15 +118,43 @@ mod programs {
     #[inline(always)]
     fn from_network(ctx: &TcContext) -> Result<i32, Reason> {
         let frame = Frame::read(ctx)?;
-        guard::to_guest(&frame, frame.untagged(), &Guard)?;
-        if constants::DHCP.load() != 0 && frame.untagged() {
-            to_guest::classify(&frame, constants::LEASE_ADDRESS.load())?;
+        may_reach_guest(&frame)?;
+        fixup::to_guest(&frame, fixup::is_for_this_host(&frame))?;
+        Ok(forward::to_guest(&frame))
+    }
+
+    #[inline(always)]
+    fn from_node(ctx: &TcContext) -> Result<i32, Reason> {
+        let portal = constants::PORTAL_IFINDEX.load();
+        if portal == 0 {
+            return Ok(TC_ACT_UNSPEC);
         }
-        if too_big(&frame, frame.len(), frame.gso_size(), constants::TAP_MTU.load()) {
+        let frame = Frame::read(ctx)?;
+        may_reach_guest(&frame)?;
+        if constants::PORTAL_CHECK.load() != 0 {
+            match frame.mtu_exceeded(portal) {
+                Ok(None) => {}
+                // The portal follows the tap's MTU downwards, and checks none itself.
+                Ok(Some(mtu)) if too_big(&frame, frame.len(), frame.gso_size(), mtu) => return Err(Reason::TooBig),
+                Ok(Some(_)) => {}
+                Err(()) => return Ok(TC_ACT_UNSPEC),
+            }
+        }
+        fixup::to_guest(&frame, false)?;
+        Ok(forward::through_portal(&frame))
+    }
+
+    /// What is judged of a frame to the guest, whichever way it goes.
+    #[inline(always)]
+    fn may_reach_guest(frame: &Frame<'_>) -> Result<(), Reason> {
+        guard::to_guest(frame, frame.untagged(), &Guard)?;
+        if constants::DHCP.load() != 0 && frame.untagged() {
+            to_guest::classify(frame, constants::LEASE_ADDRESS.load())?;
+        }
+        if too_big(frame, frame.len(), frame.gso_size(), constants::TAP_MTU.load()) {
             return Err(Reason::TooBig);
         }
-        fixup::to_guest(&frame)?;
-        Ok(forward::to_guest(&frame))
+        Ok(())
     }
 }
 

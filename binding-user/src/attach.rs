@@ -1,7 +1,7 @@
 //! `attach`: makes a binding, whole or not at all.
 //!
 //! ```text
-//! plan (refuses, changes nothing) ─▶ journal ─▶ tap ─▶ programs ─▶ MAC swap ─▶ tap up ─▶ journal: ready
+//! plan (refuses, changes nothing) ─▶ journal ─▶ tap ─▶ portal ─▶ programs ─▶ MAC swap ─▶ tap up ─▶ portal up ─▶ journal: ready
 //!                                                 └── any failure, or the next command after a kill: undo ──▶
 //! ```
 
@@ -16,6 +16,7 @@ use crate::{
     netlink::Netlink,
     netns::Netns,
     plan::{check_not_the_machines_own, constants, plan},
+    portal::{Node, ToGuest},
     repair,
     request::AttachRequest,
     swap::swap,
@@ -51,7 +52,7 @@ pub(crate) async fn attach_in(
     check_not_bound(environment, request, netns)?;
     let pins = Pins::of(&environment.bpffs, &name);
     pins.check_absent()?;
-    let mut journal = plan(request, name, netns, &environment.policy).await?;
+    let mut journal = plan(request, name, netns, environment).await?;
     change.apply(&mut journal)?;
     environment.store.save(&journal)?;
     match carry_out(environment, &mut journal, netns, &pins).await {
@@ -140,13 +141,17 @@ async fn carry_out(environment: &Environment, journal: &mut Journal, netns: &Net
     journal.tap.ifindex = Some(tap);
     environment.store.save(journal)?;
     prepare_tap(journal, tap, &netlink, netns).await?;
-    hang_programs(journal, tap, netns, pins)?;
+    let node = make_portal(environment, journal, tap, &netlink).await?;
+    let mut programs = hang_programs(journal, tap, netns, pins)?;
     if let Some(snapshot) = &journal.snapshot {
         snapshot.silence(&netlink, netns).await?;
     }
     netlink.set_up(tap).await?;
     if !journal.nic.up {
         netlink.set_up(journal.nic.ifindex).await?;
+    }
+    if let Some(node) = node {
+        node.open(journal, netns, &mut programs).await?;
     }
     journal.phase = Phase::Ready;
     environment.store.save(journal)
@@ -181,11 +186,37 @@ async fn prepare_tap(journal: &Journal, ifindex: u32, netlink: &Netlink, netns: 
     netlink.set_arp(ifindex, false).await
 }
 
-fn hang_programs(journal: &Journal, tap: u32, netns: &Netns, pins: &Pins) -> Result<()> {
+/// Makes the portal that the record asks for, if it does. Where `auto` chose it and it cannot be made, the record says so,
+/// and does without.
+async fn make_portal(
+    environment: &Environment,
+    journal: &mut Journal,
+    tap: u32,
+    netlink: &Netlink,
+) -> Result<Option<Node>> {
+    let Some(node) = Node::of(environment, journal)? else { return Ok(None) };
+    let Some(record) = &mut journal.portal else { return Ok(None) };
+    match node.make(record, netlink, tap).await {
+        Ok(ifindex) => record.ifindex = Some(ifindex),
+        Err(error) if journal.request.to_guest == ToGuest::Auto => {
+            node.delete_portal(record).await?;
+            journal.without_portal(&error.to_string());
+            journal.portal = None;
+        }
+        Err(error) => return Err(error),
+    }
+    environment.store.save(journal)?;
+    Ok(journal.portal.is_some().then_some(node))
+}
+
+/// Loads the programs and puts those of the pod's namespace on their hooks.
+fn hang_programs(journal: &Journal, tap: u32, netns: &Netns, pins: &Pins) -> Result<Programs> {
     pins.make()?;
     let mut programs = load_programs(journal, tap, pins)?;
     let kind: HookKind = journal.wire.hook;
-    netns.run(|| journal.hooks.iter().try_for_each(|hook| hook.attach(kind, &mut programs, pins)))
+    let mut in_pod = journal.hooks.iter().filter(|hook| !hook.is_in_node());
+    netns.run(|| in_pod.try_for_each(|hook| hook.attach(kind, &mut programs, pins)))?;
+    Ok(programs)
 }
 
 /// Loads the programs that a journal asks for.

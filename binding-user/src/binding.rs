@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     inspect::{self, Scene},
     journal::{Journal, Phase, Store},
-    netns::Netns,
+    netns::{Netns, NetnsSpec},
 };
 
 /// Where tapwire keeps what outlives its processes.
@@ -21,6 +21,10 @@ pub struct Environment {
     pub bpffs: Bpffs,
     /// The file with the node's policy.
     pub policy: PathBuf,
+    /// The folder of the CNI's configuration, as the container runtime reads it.
+    pub cni: PathBuf,
+    /// Where the node's namespace is now, if the operator says so.
+    pub node_netns: Option<NetnsSpec>,
 }
 
 /// The state of a binding, in one word.

@@ -15,6 +15,7 @@ use crate::{
     guard::policy,
     guest_mac::GuestMac,
     netns::NetnsSpec,
+    portal::ToGuest,
     request::{AttachRequest, DhcpMode, TapOwner},
     wire::{HookChoice, MacMode, ToNetwork},
 };
@@ -38,6 +39,10 @@ pub struct Cli {
     /// The node's policy.
     #[arg(long, global = true, hide = true, env = "TAPWIRE_POLICY", default_value = policy::PATH)]
     pub policy: PathBuf,
+
+    /// Where the CNI's configuration is.
+    #[arg(long, global = true, hide = true, env = "TAPWIRE_CNI_CONF", default_value = "/etc/cni/net.d")]
+    pub cni: PathBuf,
 }
 
 /// The verbs.
@@ -64,6 +69,20 @@ pub enum Command {
     Lease(LeaseCommand),
 }
 
+impl Command {
+    /// Where the operator says that the node's namespace of a binding that exists is.
+    pub fn node_netns(&self) -> Option<NetnsSpec> {
+        match self {
+            Self::Detach(existing) | Self::Show(existing) => existing.node_netns.clone(),
+            Self::Upgrade(which) | Self::Repair(which) => which.node_netns.clone(),
+            Self::Lease(LeaseCommand::Set(arguments)) => arguments.binding.node_netns.clone(),
+            Self::List(output) => output.node_netns.clone(),
+            // It makes a binding, or looks at none.
+            Self::Attach(_) | Self::Discover(_) | Self::Check(_) => None,
+        }
+    }
+}
+
 /// How a verb prints.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
@@ -83,8 +102,11 @@ pub enum Format {
 }
 
 /// How `list` prints.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ListOutput {
+    /// The namespace of the host sides, if it cannot be found from here by itself.
+    #[arg(long, value_name = "NAME|PATH|pid:N|self")]
+    pub node_netns: Option<NetnsSpec>,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ListFormat,
@@ -158,6 +180,9 @@ pub struct Attach {
     /// How frames of the guest leave the pod.
     #[arg(long, value_enum, default_value_t)]
     pub to_network: ToNetwork,
+    /// How frames reach the guest.
+    #[arg(long, value_enum, default_value_t)]
+    pub to_guest: ToGuest,
     /// By which interface of the kernel the programs are attached.
     #[arg(long, value_enum, default_value_t)]
     pub hook: HookChoice,
@@ -202,6 +227,7 @@ impl Attach {
             mac_mode: self.mac_mode,
             guest_mac: self.guest_mac,
             to_network: self.to_network,
+            to_guest: self.to_guest,
             hook: self.hook,
             dhcp: self.dhcp,
             arp_reply_all: self.arp_reply_all,
@@ -226,6 +252,9 @@ pub struct Existing {
     /// The same, as an option.
     #[arg(long = "name", value_name = "NAME", id = "name_flag")]
     name_flag: Option<String>,
+    /// The namespace of the host side, if it cannot be found from here by itself.
+    #[arg(long, value_name = "NAME|PATH|pid:N|self")]
+    pub node_netns: Option<NetnsSpec>,
     /// How to print.
     #[command(flatten)]
     pub output: Output,
@@ -251,6 +280,9 @@ pub struct ExistingOrAll {
     /// Every binding, one after the other.
     #[arg(long)]
     all: bool,
+    /// The namespace of the host side, if it cannot be found from here by itself.
+    #[arg(long, value_name = "NAME|PATH|pid:N|self")]
+    pub node_netns: Option<NetnsSpec>,
     /// How to print.
     #[command(flatten)]
     pub output: Output,

@@ -13,6 +13,7 @@ use crate::{
     netlink::Netlink,
     netns::Netns,
     nic::Nic,
+    portal::Node,
     sysctl::{self, DISABLE_IPV6},
 };
 
@@ -31,6 +32,12 @@ pub(crate) async fn undo(environment: &Environment, mut journal: Journal) -> Res
     let mut errors = Vec::new();
     // A record of what is gone already says nothing of what is there now.
     let scene = if journal.phase == Phase::Cleared { None } else { Scene::find(&journal).await? };
+    if scene.is_none() && journal.phase != Phase::Cleared && !journal.is_of_another_boot() {
+        // The portal went with the tap, unless somebody has taken that elsewhere.
+        if let Ok(Some(node)) = Node::of(environment, &journal) {
+            errors.extend(node.remove(&journal, None).await);
+        }
+    }
     if let Some(scene) = scene {
         if journal.wire.hook == HookKind::Tcx {
             // With the bpffs out of sight, removing the pins would seem to be done, and the programs would stay.
@@ -39,6 +46,7 @@ pub(crate) async fn undo(environment: &Environment, mut journal: Journal) -> Res
         journal.phase = Phase::Detaching;
         // Only a note for others: a full disk must not keep the NIC from what it had, nor the record from going.
         let _ = environment.store.save(&journal);
+        errors.extend(scene.close_portal(environment, &journal).await);
         errors.extend(scene.undo(&journal, &pins).await);
     }
     errors.extend(pins.remove().err());
@@ -91,10 +99,21 @@ impl Scene {
         Ok(Some(Self { netns, netlink, nic, tap }))
     }
 
-    /// Undoes everything that can be undone, and gives what could not.
+    /// Takes away what attach made in the node's namespace, before anything else. If that is gone, the pod NIC went with it,
+    /// and there is nothing to take away.
+    async fn close_portal(&self, environment: &Environment, journal: &Journal) -> Vec<Error> {
+        match Node::of(environment, journal) {
+            Ok(None) => Vec::new(),
+            Ok(Some(node)) => node.remove(journal, Some(&self.netns)).await,
+            Err(_) if self.nic.is_none() => Vec::new(),
+            Err(error) => vec![error],
+        }
+    }
+
+    /// Undoes everything in the pod that can be undone, and gives what could not.
     async fn undo(&self, journal: &Journal, pins: &Pins) -> Vec<Error> {
         let mut errors = Vec::new();
-        for hook in &journal.hooks {
+        for hook in journal.hooks.iter().filter(|hook| !hook.is_in_node()) {
             if journal.wire.hook == HookKind::Tcx {
                 errors.extend(hook.unpin(pins).err());
             } else if let Some(device) = self.device(journal, &hook.device) {

@@ -11,7 +11,7 @@ use crate::input::printable;
 const LINE_SPACE: [char; 3] = [' ', '\n', '\t'];
 
 /// A failure: what was tried, why it did not work, and what the operator can do about it.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {why}")]
 pub struct Error {
     what: String,

@@ -8,12 +8,12 @@ use std::fmt;
 use crate::{
     binding::Environment,
     datapath::{Foreign, Hook, Pins, Place},
-    error::Result,
+    error::{Error, Result},
     journal::Journal,
     netlink::{Netlink, tc::Tc},
     netns::Netns,
     nic::Nic,
-    peer::find_host_side,
+    portal::Node,
     sysctl::{self, DISABLE_IPV6},
     wire::{MacMode, ToNetwork, skipped},
 };
@@ -59,6 +59,14 @@ pub enum Fault {
     Unpinned(Vec<&'static str>),
     /// The host side has got what frames by peer would skip; in words.
     HostSide(String),
+    /// The portal is gone, or another device; in words.
+    PortalGone(String),
+    /// The portal is not as it should be; in words.
+    PortalNoise(String),
+    /// There can be no portal any more, or it would pass over what has come; in words.
+    Withdraw(String),
+    /// The node's namespace, where the portal is, cannot be seen.
+    NodeUnseen(Error),
     /// The journal's file is gone, and its copy is there.
     NoFile,
 }
@@ -78,6 +86,9 @@ impl fmt::Display for Fault {
             Self::Behind(hook, foreign) => write!(f, "the {foreign} comes before ours on {}", hook.device),
             Self::Unpinned(maps) => write!(f, "the pins of the maps {} are gone", maps.join(" and ")),
             Self::HostSide(why) => write!(f, "frames go by peer, but {why}"),
+            Self::PortalGone(what) | Self::PortalNoise(what) => f.write_str(what),
+            Self::Withdraw(why) => write!(f, "frames to the guest go through a portal, but {why}"),
+            Self::NodeUnseen(error) => write!(f, "{error}"),
             Self::NoFile => f.write_str("the journal is gone, but for its copy beside the pins"),
         }
     }
@@ -98,7 +109,7 @@ pub(crate) fn is_anything_in_place(journal: &Journal, faults: &[Fault]) -> bool 
     let there = |which, device: &str| {
         let is_missing = |hook: &&Hook| faults.contains(&Fault::Missing((*hook).clone()));
         !faults.iter().any(|fault| fault.is_absence_of(which))
-            && journal.hooks.iter().filter(|hook| hook.device == device).any(|hook| !is_missing(&hook))
+            && journal.hooks.iter().filter(|hook| hook.is_device_of_pod(device)).any(|hook| !is_missing(&hook))
     };
     there(Which::Nic, &journal.nic.name) || there(Which::Tap, &journal.tap.name)
 }
@@ -143,6 +154,9 @@ impl<'a> Scene<'a> {
         for found in [&found_nic, &found_tap].into_iter().flatten() {
             self.look_at_hooks(found, &mut faults).await?;
         }
+        if let Some(found) = &found_nic {
+            self.look_beyond(found, found_tap.as_ref(), &mut faults).await?;
+        }
         let unpinned = self.pins.missing(&self.journal.maps);
         if !unpinned.is_empty() {
             faults.push(Fault::Unpinned(unpinned));
@@ -178,7 +192,7 @@ impl<'a> Scene<'a> {
     }
 
     async fn look_at_nic(&self, found: &Nic, faults: &mut Vec<Fault>) -> Result<()> {
-        let Journal { nic, snapshot, wire, request, .. } = self.journal;
+        let Journal { nic, snapshot, wire, .. } = self.journal;
         let noise = |what| Fault::Noise(Which::Nic, nic.name.clone(), what);
         match snapshot {
             Some(snapshot) => {
@@ -192,16 +206,25 @@ impl<'a> Scene<'a> {
         if found.mtu != nic.mtu {
             faults.push(Fault::Mtu(Which::Nic, Box::new(found.clone()), nic.mtu));
         }
-        if wire.to_network == ToNetwork::Peer && request.to_network == ToNetwork::Auto {
-            let node = match &request.node_netns {
-                None => Netns::current(),
-                Some(spec) => Netns::open(spec),
-            };
-            // A node's namespace that cannot be found now says nothing of the host side.
-            if let Ok(node) = node {
-                let host_side = find_host_side(found, self.netns, &node).await?;
-                faults.extend(skipped(&host_side).map(Fault::HostSide));
+        Ok(())
+    }
+
+    /// Looks at the host side and the portal. Without the tap there can be none, and nothing is said of it.
+    async fn look_beyond(&self, found: &Nic, tap: Option<&Nic>, faults: &mut Vec<Fault>) -> Result<()> {
+        let Journal { wire, request, portal, .. } = self.journal;
+        let by_peer = wire.to_network == ToNetwork::Peer && request.to_network == ToNetwork::Auto;
+        if !by_peer && portal.is_none() {
+            return Ok(());
+        }
+        match self.host_side(found).await? {
+            Some(host_side) => {
+                faults.extend(skipped(&host_side).filter(|_| by_peer).map(Fault::HostSide));
+                if let Some(tap) = tap {
+                    self.look_at_portal([found, tap], &host_side, faults).await?;
+                }
             }
+            // For the words of it.
+            None => faults.extend(Node::of(self.environment, self.journal).err().map(Fault::NodeUnseen)),
         }
         Ok(())
     }
@@ -222,7 +245,7 @@ impl<'a> Scene<'a> {
 
     async fn look_at_hooks(&self, device: &Nic, faults: &mut Vec<Fault>) -> Result<()> {
         let tc = self.netlink.tc(device.ifindex).await?;
-        for hook in self.journal.hooks.iter().filter(|hook| hook.device == device.name) {
+        for hook in self.journal.hooks.iter().filter(|hook| hook.is_device_of_pod(&device.name)) {
             let Some(place) = self.find(hook, &tc)? else {
                 faults.push(Fault::Missing(hook.clone()));
                 continue;

@@ -25,6 +25,8 @@ use crate::{
     lease::Lease,
     netns::NetnsId,
     nic::Nic,
+    node::NodeRecord,
+    portal::PortalRecord,
     request::{AttachRequest, check_name},
     snapshot::Snapshot,
     wire::Wire,
@@ -116,6 +118,12 @@ pub struct Journal {
     pub snapshot: Option<Snapshot>,
     /// The tap.
     pub tap: TapRecord,
+    /// The node's namespace; `None` in a record from before that was written down.
+    #[serde(default)]
+    pub node: Option<NodeRecord>,
+    /// The portal, if frames to the guest go through one.
+    #[serde(default)]
+    pub portal: Option<PortalRecord>,
     /// The lease; `None` for a pure wire.
     pub lease: Option<Lease>,
     /// What `lease set` was told since, all of it together.

@@ -56,7 +56,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 async fn run(cli: Cli) -> Result<()> {
     let bpffs = Bpffs::at(cli.bpffs);
     let store = Store::at(cli.state_dir).with_copies(bpffs.clone());
-    let environment = Environment { store, bpffs, policy: cli.policy };
+    let node_netns = cli.command.node_netns();
+    let environment = Environment { store, bpffs, policy: cli.policy, cni: cli.cni, node_netns };
     match cli.command {
         Command::Discover(arguments) => discover(&arguments).await,
         Command::Attach(arguments) => {

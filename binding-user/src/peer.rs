@@ -5,7 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, datapath::tcx, netlink::Netlink, netns::Netns, nic::Nic};
+use crate::{
+    Result,
+    datapath::{hook::is_in_node_place, tcx},
+    netlink::{Netlink, tc::Filter},
+    netns::Netns,
+    nic::Nic,
+    portal::HOST_OUT,
+};
 
 /// What is known of the host side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,12 +22,18 @@ pub enum HostSide {
     Seen {
         /// The other end.
         nic: Nic,
-        /// It has classic tc filters, on either side.
+        /// It has classic tc filters, on either side. That of a portal at its egress is ours, and does not count.
         tc_programs: bool,
-        /// It has TCX programs, on either side. They, like all filters, may be our own.
+        /// It has TCX programs, on either side.
         tcx_programs: bool,
         /// It has an XDP program.
         xdp: bool,
+        /// Its root qdisc; a device that is down may have none.
+        root: Option<String>,
+        /// `clsact` or `ingress`, if it has either.
+        hook_qdisc: Option<String>,
+        /// Somebody else's filter is where ours would be.
+        occupied: bool,
     },
     /// The pod NIC is no veth, and has no host side.
     NotVeth,
@@ -56,8 +69,14 @@ pub async fn find_host_side(nic: &Nic, pod: &Netns, node: &Netns) -> Result<Host
     if !points_back || found.link_netnsid.is_none() || found.link_netnsid != netlink.nsid(pod).await? {
         return Ok(not_found(&format!("the node's interface {} does not lead back to the pod", found.name)));
     }
+    let tc = netlink.tc(found.ifindex).await?;
+    let is_ours = |filter: &&Filter| is_in_node_place(filter) && filter.bpf_name.as_deref() == Some(HOST_OUT);
+    let mut others = tc.egress.iter().filter(|filter| !is_ours(filter));
     Ok(HostSide::Seen {
-        tc_programs: netlink.tc(found.ifindex).await?.has_filters(),
+        occupied: others.clone().any(is_in_node_place),
+        tc_programs: !tc.ingress.is_empty() || others.next().is_some(),
+        root: tc.root.map(|root| root.kind),
+        hook_qdisc: tc.hook_qdisc,
         tcx_programs: !node.run(|| tcx::programs_on(&found.name))?.is_empty(),
         xdp: found.xdp,
         nic: found,
@@ -82,7 +101,7 @@ mod tests {
         let Some(lab) = Lab::new() else { return };
         let (pod, node) = (lab.pod.open(), lab.node.open());
         let found = find_host_side(&nic(&lab, "eth0").await, &pod, &node).await.unwrap();
-        let HostSide::Seen { nic: host, tc_programs, tcx_programs, xdp } = found else { panic!("{found:?}") };
+        let HostSide::Seen { nic: host, tc_programs, tcx_programs, xdp, .. } = found else { panic!("{found:?}") };
         assert_eq!(host.name, HOST_SIDE);
         assert!(!tc_programs && !tcx_programs && !xdp);
         lab.node.exec(&format!("tc qdisc add dev {HOST_SIDE} clsact"));

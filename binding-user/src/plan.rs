@@ -1,15 +1,14 @@
 //! What attach is going to do. Everything that can be refused is refused here, where nothing has been changed yet.
 
-use std::path::Path;
-
 use binding_common::{
     MacAddr,
     dhcp::{SERVER_MAC, Server},
 };
 
 use crate::{
+    binding::Environment,
     change::LeaseChange,
-    datapath::{Build, Constants, HookKind, PinnedMaps, hook, tcx},
+    datapath::{Build, Constants, HookKind, PinnedMaps, PortalConstants, hook, tcx},
     dhcp::Replies,
     discover::discover,
     error::{Error, Result},
@@ -22,7 +21,9 @@ use crate::{
     netlink::Netlink,
     netns::{MachinesOwn, Netns},
     nic::Nic,
-    peer::{HostSide, find_host_side},
+    node::NodeRecord,
+    peer::find_host_side,
+    portal::{self, PortalRecord, ToGuest, cni, decide::Ground, look},
     request::{AttachRequest, DhcpMode},
     snapshot::Snapshot,
     sysctl::{self, DISABLE_IPV6},
@@ -43,8 +44,8 @@ pub fn check_not_the_machines_own(netns: &Netns, force: bool) -> Result<()> {
 }
 
 /// Makes the record of a binding that does not exist yet.
-pub async fn plan(request: &AttachRequest, name: String, netns: &Netns, policy: &Path) -> Result<Journal> {
-    plan_with(request, name, netns, policy, None).await
+pub async fn plan(request: &AttachRequest, name: String, netns: &Netns, environment: &Environment) -> Result<Journal> {
+    plan_with(request, name, netns, environment, None).await
 }
 
 /// [`plan`] with the tap that a binding has already, if there is one.
@@ -52,7 +53,7 @@ pub(crate) async fn plan_with(
     request: &AttachRequest,
     name: String,
     netns: &Netns,
-    policy: &Path,
+    environment: &Environment,
     tap: Option<&TapRecord>,
 ) -> Result<Journal> {
     let netlink = Netlink::open(netns)?;
@@ -100,13 +101,24 @@ pub(crate) async fn plan_with(
         _ => Some(Snapshot::take(&netlink, netns, facts.nic.ifindex).await?),
     };
     let has_lease = lease.is_some();
-    if let Some(bounds) = Policy::read(policy)? {
-        bounds.check(policy, &request.guard, has_lease)?;
+    if let Some(bounds) = Policy::read(&environment.policy)? {
+        bounds.check(&environment.policy, &request.guard, has_lease)?;
     }
     let guard = Guard::decide(&request.guard, &facts, has_lease, guard::of_host_side(&host_side, &node).await?)?;
     warnings.extend(guard.warnings(&request.guard));
-    let wire = decide_wire(request, &facts.nic, netns, &host_side, mac_mode, gateway_mac)?;
-    let hooks = wire::hooks(&request.nic, &request.tap, mac_mode);
+    let ground = Ground {
+        nic: &facts.nic,
+        host_side: &host_side,
+        foreign: &look::on_ingress(&netlink, netns, &facts.nic).await?,
+        cni: cni::find(&environment.bpffs, &environment.cni),
+    };
+    let wire = decide_wire(request, &ground, netns, mac_mode, gateway_mac)?;
+    let mut hooks = wire::hooks(&request.nic, &request.tap, mac_mode);
+    let portal = match wire.to_guest {
+        ToGuest::Portal => Some(PortalRecord::plan(&name, &host_side, portal::has_check_mtu())?),
+        _ => None,
+    };
+    hooks.extend(portal.iter().flat_map(PortalRecord::hooks));
     let clsact_made = without_clsact(&netlink, &facts.nic, &tap, wire.hook).await?;
     Ok(Journal {
         header: Header::now()?,
@@ -118,6 +130,8 @@ pub(crate) async fn plan_with(
         nic: facts.nic,
         snapshot,
         tap,
+        node: Some(NodeRecord::of(&node)),
+        portal,
         lease,
         change: LeaseChange::default(),
         programs: Some(Build::of_this_binary()),
@@ -144,6 +158,7 @@ pub fn constants(journal: &Journal, tap_ifindex: u32) -> Result<Constants> {
         mtu: journal.nic.mtu,
         tap_mtu: journal.tap.mtu,
         peer: journal.wire.to_network == wire::ToNetwork::Peer,
+        portal: portal_constants(journal)?,
         // Those that have `ndo_get_peer_dev`.
         from_peer: matches!(journal.nic.kind.as_str(), "veth" | "netkit"),
         network_mac: journal.nic.mac,
@@ -152,6 +167,13 @@ pub fn constants(journal: &Journal, tap_ifindex: u32) -> Result<Constants> {
         arp: journal.lease.as_ref().map(|lease| ArpTable::of(lease, journal.wire.server_mac)).unwrap_or_default(),
         guard: journal.guard.constants(&journal.request.guard)?,
     })
+}
+
+fn portal_constants(journal: &Journal) -> Result<Option<PortalConstants>> {
+    let Some(portal) = journal.portal.as_ref().filter(|portal| !portal.leaving) else { return Ok(None) };
+    let what = || format!("load the programs for the portal {}", portal.name);
+    let ifindex = portal.ifindex.ok_or_else(|| Error::new(what(), "its index is unknown"))?;
+    Ok(Some(PortalConstants { ifindex, check: portal.checked }))
 }
 
 fn check_nic(nic: &Nic) -> Result<()> {
@@ -269,13 +291,14 @@ async fn check_programs(netlink: &Netlink, netns: &Netns, nic: &Nic) -> Result<V
 
 fn decide_wire(
     request: &AttachRequest,
-    nic: &Nic,
+    ground: &Ground<'_>,
     pod: &Netns,
-    host_side: &HostSide,
     mac_mode: MacMode,
     gateway: Option<MacAddr>,
 ) -> Result<Wire> {
-    let (to_network, to_network_why) = request.to_network.decide(nic, host_side)?;
+    let nic = ground.nic;
+    let (to_network, to_network_why) = request.to_network.decide(nic, ground.host_side)?;
+    let (to_guest, to_guest_why) = request.to_guest.decide(ground, portal::has_check_mtu)?;
     let hook = match request.hook {
         HookChoice::Clsact => HookKind::Clsact,
         choice => {
@@ -291,7 +314,16 @@ fn decide_wire(
         }
     };
     let server_mac = gateway.unwrap_or(SERVER_MAC);
-    Ok(Wire { hook, to_network, to_network_why, mac_mode, guest_mac: request.guest_mac, server_mac })
+    Ok(Wire {
+        hook,
+        to_network,
+        to_network_why,
+        to_guest,
+        to_guest_why,
+        mac_mode,
+        guest_mac: request.guest_mac,
+        server_mac,
+    })
 }
 
 /// The devices that get a clsact qdisc from us, and lose it at detach.

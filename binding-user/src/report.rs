@@ -19,6 +19,7 @@ use crate::{
     lease::{INFINITE_SECONDS, Lease},
     netlink::Netlink,
     netns::Netns,
+    portal::ToGuest,
     tap,
     wire::{MacMode, ToNetwork},
 };
@@ -90,7 +91,10 @@ pub struct WireReport {
     hook: HookKind,
     to_network: ToNetwork,
     to_network_why: String,
-    to_guest: &'static str,
+    to_guest: ToGuest,
+    to_guest_why: String,
+    /// Name of the portal in the node's namespace; `null` without one.
+    portal: Option<String>,
     mac_mode: MacMode,
     /// `nic`, `learn`, or the MAC.
     guest_mac: GuestMac,
@@ -191,7 +195,9 @@ impl Report {
                 hook: journal.wire.hook,
                 to_network: journal.wire.to_network,
                 to_network_why: journal.wire.to_network_why.clone(),
-                to_guest: "redirect",
+                to_guest: journal.wire.to_guest,
+                to_guest_why: journal.wire.to_guest_why.clone(),
+                portal: journal.portal.as_ref().map(|portal| portal.name.clone()),
                 mac_mode: journal.wire.mac_mode,
                 guard: journal.guard.is_on(),
                 guard_off: journal.guard.off.clone(),
@@ -223,7 +229,8 @@ impl Report {
         }
         let text = serde_name(&wire.to_network);
         line("to-network", format!("{text} ({})", wire.to_network_why));
-        line("to-guest", wire.to_guest.to_owned());
+        let portal = wire.portal.as_ref().map_or(String::new(), |name| format!(" {name}"));
+        line("to-guest", format!("{}{portal} ({})", serde_name(&wire.to_guest), wire.to_guest_why));
         line("MAC mode", format!("{}, on {}", serde_name(&wire.mac_mode), serde_name(&wire.hook)));
         if wire.guest_mac != GuestMac::Nic {
             line("guest MAC", wire.guest_mac.to_string());

@@ -8,6 +8,7 @@ use crate::{
     guest_mac::GuestMac,
     lease::LeaseOptions,
     netns::NetnsSpec,
+    portal::ToGuest,
     wire::{HookChoice, MacMode, ToNetwork},
 };
 
@@ -69,6 +70,9 @@ pub struct AttachRequest {
     pub guest_mac: GuestMac,
     /// Way to the network.
     pub to_network: ToNetwork,
+    /// Way to the guest.
+    #[serde(default)]
+    pub to_guest: ToGuest,
     /// Kind of hook.
     pub hook: HookChoice,
     /// DHCP.

@@ -16,6 +16,7 @@ use crate::{
     journal::{Journal, Phase},
     netlink::{Netlink, tc::Tc},
     netns::Netns,
+    portal::Node,
 };
 
 /// For a binding that is not whole.
@@ -30,7 +31,7 @@ pub(crate) async fn swap(
     learn_anew: bool,
     what: &str,
 ) -> Result<Journal> {
-    let site = Site::find(environment, old, what)?;
+    let site = Site::find(environment, old, what).await?;
     let mut kept = site.programs_now().await?;
     take_this_build(&mut new, old, &site.pins)?;
     let mut programs = load(&site.pins, site.tap, old, &new)?;
@@ -44,7 +45,7 @@ pub(crate) async fn swap(
     };
     let done = exchanged.and_then(|()| {
         let saved = conclude(environment, &site.pins, old, &new);
-        saved.map_err(|error| Failure::new(error, site.netns.run(|| site.put_back(&mut kept))))
+        saved.map_err(|error| Failure::new(error, site.put_back(&mut kept)))
     });
     done.map_err(|failure| site.roll_back(environment, old, &new, *failure))
 }
@@ -94,6 +95,8 @@ fn remove_maps(pins: &Pins, earlier: [&Journal; 2], record: &Journal) {
 /// A binding whose programs are exchanged.
 struct Site {
     netns: Netns,
+    /// The node's, where the binding has a portal.
+    node: Option<Node>,
     tap: u32,
     pins: Pins,
     kind: HookKind,
@@ -113,53 +116,73 @@ impl Failure {
 }
 
 impl Site {
-    fn find(environment: &Environment, journal: &Journal, what: &str) -> Result<Self> {
+    async fn find(environment: &Environment, journal: &Journal, what: &str) -> Result<Self> {
         let gone = || Error::new(what, "its namespace or its tap is gone");
+        let netns = Netns::find(&journal.netns, Some(&journal.netns_path))?.ok_or_else(gone)?;
+        let node = Node::of(environment, journal)?;
+        let mut hooks = journal.hooks.clone();
+        for hook in hooks.iter_mut().filter(|hook| hook.is_in_node()) {
+            let device = match &node {
+                Some(node) => node.device(journal, &netns, hook).await?,
+                None => None,
+            };
+            let device = device.ok_or_else(|| Error::new(what, format!("{} is gone", hook.device)))?;
+            hook.device = device.name;
+        }
         Ok(Self {
-            netns: Netns::find(&journal.netns, Some(&journal.netns_path))?.ok_or_else(gone)?,
+            netns,
+            node,
+            hooks,
             tap: journal.tap.ifindex.ok_or_else(gone)?,
             pins: Pins::of(&environment.bpffs, &journal.name),
             kind: journal.wire.hook,
-            hooks: journal.hooks.clone(),
         })
+    }
+
+    /// The namespace of a hook's device.
+    fn space(&self, hook: &Hook) -> &Netns {
+        match &self.node {
+            Some(node) if hook.is_in_node() => &node.netns,
+            _ => &self.netns,
+        }
     }
 
     /// The programs that are on the hooks, in their order.
     async fn programs_now(&self) -> Result<Vec<SchedClassifier>> {
-        let mut filters = Vec::new();
-        if self.kind == HookKind::Clsact {
-            let netlink = Netlink::open(&self.netns)?;
-            for hook in &self.hooks {
-                filters.push(match netlink.nic(&hook.device).await? {
-                    Some(nic) => netlink.tc(nic.ifindex).await?,
-                    None => Tc::default(),
-                });
-            }
+        let netlink = Netlink::open(&self.netns)?;
+        let mut programs = Vec::new();
+        for hook in &self.hooks {
+            let netlink = match &self.node {
+                Some(node) if hook.is_in_node() => &node.netlink,
+                _ => &netlink,
+            };
+            let tc = match netlink.nic(&hook.device).await? {
+                Some(nic) if hook.is_in_node() || self.kind == HookKind::Clsact => netlink.tc(nic.ifindex).await?,
+                _ => Tc::default(),
+            };
+            programs.push(self.space(hook).run(|| hook.current(self.kind, &self.pins, &tc))?);
         }
-        filters.resize(self.hooks.len(), Tc::default());
-        self.netns.run(|| {
-            let all = self.hooks.iter().zip(&filters);
-            all.map(|(hook, tc)| hook.current(self.kind, &self.pins, tc)).collect()
-        })
+        Ok(programs)
     }
 
     /// Gives every hook its new program, or all of them their old ones.
     fn exchange(&self, programs: &mut Programs, kept: &mut [SchedClassifier]) -> Result<(), Box<Failure>> {
-        let exchanged = self.netns.run(|| {
-            for (done, hook) in self.hooks.iter().enumerate() {
-                let replaced = programs.program(&hook.program);
-                if let Err(error) = replaced.and_then(|program| hook.replace(self.kind, program, &self.pins)) {
-                    return Ok(Err(Failure::new(error, self.put_back(&mut kept[..done]))));
-                }
+        for (done, hook) in self.hooks.iter().enumerate() {
+            let replaced = programs.program(&hook.program).and_then(|program| self.replace(hook, program));
+            if let Err(error) = replaced {
+                return Err(Failure::new(error, self.put_back(&mut kept[..done])));
             }
-            Ok(Ok(()))
-        });
-        exchanged.unwrap_or_else(|error| Err(Failure::new(error, Ok(()))))
+        }
+        Ok(())
     }
 
-    /// Gives the first hooks the programs that they had. To be called in the namespace.
+    fn replace(&self, hook: &Hook, program: &mut SchedClassifier) -> Result<()> {
+        self.space(hook).run(|| hook.replace(self.kind, program, &self.pins))
+    }
+
+    /// Gives the first hooks the programs that they had.
     fn put_back(&self, kept: &mut [SchedClassifier]) -> Result<()> {
-        let put_back = |(hook, program): (&Hook, _)| hook.replace(self.kind, program, &self.pins).err();
+        let put_back = |(hook, program): (&Hook, _)| self.replace(hook, program).err();
         Error::join(self.hooks.iter().zip(kept).filter_map(put_back).collect())
     }
 

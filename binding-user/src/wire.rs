@@ -10,6 +10,7 @@ use crate::{
     guest_mac::GuestMac,
     nic::Nic,
     peer::HostSide,
+    portal::{ToGuest, decide::before_portals},
 };
 
 /// `--mac-mode`.
@@ -60,6 +61,12 @@ pub struct Wire {
     pub to_network: ToNetwork,
     /// Why.
     pub to_network_why: String,
+    /// `portal` or `redirect`.
+    #[serde(default = "before_portals")]
+    pub to_guest: ToGuest,
+    /// Why.
+    #[serde(default)]
+    pub to_guest_why: String,
     /// `swap` or `keep`.
     pub mac_mode: MacMode,
     /// The guest's MAC.
@@ -132,7 +139,7 @@ fn obstacle(host_side: &HostSide) -> Option<String> {
         HostSide::NotFound { why } => {
             Some(format!("the host side was not found ({why}); --node-netns tells where it is"))
         }
-        HostSide::Seen { nic, tc_programs, tcx_programs, xdp } => {
+        HostSide::Seen { nic, tc_programs, tcx_programs, xdp, .. } => {
             let name = &nic.name;
             if !nic.up {
                 Some(format!("the host side {name} is down"))
@@ -147,7 +154,7 @@ fn obstacle(host_side: &HostSide) -> Option<String> {
     }
 }
 
-/// The programs of a binding and their places.
+/// The programs of a binding and their places in the pod's namespace.
 pub fn hooks(nic: &str, tap: &str, mac_mode: MacMode) -> Vec<Hook> {
     let mut hooks = vec![
         Hook::new("tapwire_nic_in", nic, Direction::Ingress),

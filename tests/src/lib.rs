@@ -24,6 +24,7 @@ pub mod layouts;
 pub mod machine;
 pub mod netns;
 pub mod pod;
+pub mod port;
 pub mod pump;
 pub mod raw;
 pub mod scene;

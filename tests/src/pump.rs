@@ -19,6 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
     netns::Namespace,
+    port::FramePort,
     tap::{FRAME_MAX, TapFile},
 };
 
@@ -53,14 +54,22 @@ impl Pump {
         (guest, guest_nic): (&Namespace, &str),
         offloads: Offloads,
     ) -> Result<Self> {
-        let tap = TapFile::open(namespace, tap, offloads)?;
+        Self::behind(Box::new(TapFile::open(namespace, tap, offloads)?), (guest, guest_nic), offloads)
+    }
+
+    /// [`start`](Self::start) for a guest's end that is open already.
+    pub fn behind(
+        port: Box<dyn FramePort>,
+        (guest, guest_nic): (&Namespace, &str),
+        offloads: Offloads,
+    ) -> Result<Self> {
         let nic = TapFile::create(guest, guest_nic, offloads)?;
         let (stop, stopped) = UnixStream::pair().context("making the pump's stop signal")?;
         let counters = Arc::new(Counters::default());
         let seen = Arc::clone(&counters);
         let thread = std::thread::Builder::new()
             .name("pump".to_owned())
-            .spawn(move || copy(&tap, &nic, &stopped, &seen))
+            .spawn(move || copy(&*port, &nic, &stopped, &seen))
             .context("starting the pump")?;
         Ok(Self { stop, thread: Some(thread), counters })
     }
@@ -82,7 +91,7 @@ impl Drop for Pump {
     }
 }
 
-fn copy(tap: &TapFile, nic: &TapFile, mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
+fn copy(tap: &dyn FramePort, nic: &dyn FramePort, mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
     let mut buffer = vec![0; FRAME_MAX];
     loop {
         let mut ready = [
@@ -106,13 +115,19 @@ fn copy(tap: &TapFile, nic: &TapFile, mut stopped: &UnixStream, counters: &Count
 }
 
 /// Whether one of the taps no longer has a device. A tap that is merely down also polls as in error.
-fn gone(tap: &TapFile, nic: &TapFile, buffer: &mut [u8]) -> bool {
+fn gone(tap: &dyn FramePort, nic: &dyn FramePort, buffer: &mut [u8]) -> bool {
     // Down is common for a moment (a test sets the link down): look again in a while, do not spin meanwhile.
     std::thread::sleep(std::time::Duration::from_millis(5));
     tap.read(buffer).is_err() || nic.read(buffer).is_err()
 }
 
-fn move_frames(from: &TapFile, to: &TapFile, buffer: &mut [u8], moved: &AtomicU64, lost: &AtomicU64) -> Result<()> {
+fn move_frames(
+    from: &dyn FramePort,
+    to: &dyn FramePort,
+    buffer: &mut [u8],
+    moved: &AtomicU64,
+    lost: &AtomicU64,
+) -> Result<()> {
     for _ in 0..BATCH {
         let Some(size) = from.read(buffer)? else {
             break;

@@ -41,7 +41,7 @@ fn contract(pod: &Pod) -> Value {
             "seconds": 86400
         },
         "wire": {
-            "hook": "…", "to_network": "peer", "to_guest": "redirect", "mac_mode": "swap", "guard": true,
+            "hook": "…", "to_network": "peer", "to_guest": "portal", "mac_mode": "swap", "guard": true,
             "guard_off": [],
             "guard_allowed": {"addresses": [], "macs": [], "vlans": "none", "lldp": false, "ether_types": []}
         },

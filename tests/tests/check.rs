@@ -70,11 +70,16 @@ fn this_machine_can_attach_and_is_left_as_it_was() {
     let checked = check(&tapwire, &[]);
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
     assert_eq!(checked.report["attach"], true);
-    for name in ["bpf", "maps", "helpers", "capabilities", "state", "namespaces", "veth", "tap", "programs", "clsact"] {
+    for name in
+        ["bpf", "maps", "helpers", "capabilities", "state", "namespaces", "veth", "tap", "portal", "programs", "clsact"]
+    {
         assert_eq!(checked.finding(name).0, "ok", "{name}: {}", checked.finding(name).1);
     }
     let (verdict, text, _) = checked.finding("attach");
-    assert_eq!((verdict, text), ("ok", "a binding was made and removed, frames to the network by peer"));
+    assert_eq!(
+        (verdict, text),
+        ("ok", "a binding was made and removed, frames to the network by peer, to the guest by portal")
+    );
     assert_eq!(ours(), before);
     let text = tapwire.run(&["check"]).unwrap();
     assert!(text.lines().any(|line| line.starts_with("ok       attach ")), "{text}");

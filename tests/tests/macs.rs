@@ -117,6 +117,7 @@ fn a_frame_that_comes_by_peer_for_a_mac_of_the_nodes_is_the_guests() {
             mtu: 1500,
             tap_mtu: 1500,
             peer: true,
+            portal: None,
             from_peer: true,
             network_mac: MacAddr(mac),
             guest_mac: GuestMac::Nic,

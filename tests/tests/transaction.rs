@@ -14,6 +14,12 @@ const NAME: &str = "killed";
 /// No attach makes so many changes; the walk must end by reaching the end of the program.
 const MANY: usize = 1000;
 
+/// The pod NIC, the host side, and the links beside it.
+fn both(pod: &Pod) -> String {
+    let (ours, theirs) = (pod.fingerprint().unwrap(), pod.host_fingerprint().unwrap());
+    format!("{ours}\n{theirs}\n{}\n", Pod::links(&pod.node).unwrap().join(" "))
+}
+
 struct Lab {
     pod: Pod,
     tapwire: Tapwire,
@@ -23,7 +29,7 @@ struct Lab {
 impl Lab {
     fn new(label: &str) -> Self {
         let pod = Pod::new(label).unwrap();
-        let before = pod.fingerprint().unwrap();
+        let before = both(&pod);
         Self { pod, tapwire: Tapwire::new().unwrap(), before }
     }
 
@@ -37,7 +43,7 @@ impl Lab {
 
     /// The namespace is as it was, and nothing of the binding is left anywhere.
     fn assert_restored(&self, when: &str) {
-        let after = self.pod.fingerprint().unwrap();
+        let after = both(&self.pod);
         assert!(after == self.before, "{when}:\n{}", fingerprint::difference(&self.before, &after));
         assert_eq!(Pod::links(&self.pod.namespace).unwrap(), ["lo", "eth0"], "{when}");
         assert!(!self.has_journal(), "{when}");

@@ -16,10 +16,11 @@ use super::{Finding, process};
 use crate::error::chain;
 
 /// The helpers that the programs call, and what cannot be done without: `None` for nothing at all.
-const HELPERS: [(BpfHelper, &str, Option<&str>); 11] = [
+const HELPERS: [(BpfHelper, &str, Option<&str>); 12] = [
     (BpfHelper::BPF_FUNC_map_lookup_elem, "map_lookup_elem", None),
     (BpfHelper::BPF_FUNC_redirect, "redirect", None),
     (BpfHelper::BPF_FUNC_redirect_peer, "redirect_peer", Some("--to-network redirect must be given")),
+    (BpfHelper::BPF_FUNC_check_mtu, "check_mtu", Some("--to-guest auto takes redirect")),
     (BpfHelper::BPF_FUNC_skb_adjust_room, "skb_adjust_room", None),
     (BpfHelper::BPF_FUNC_skb_change_tail, "skb_change_tail", None),
     (BpfHelper::BPF_FUNC_skb_change_type, "skb_change_type", None),
@@ -116,7 +117,7 @@ fn helpers() -> Finding {
         return Finding::failed(NAME, format!("missing: {}", missing.join(", ")), "use a kernel of 5.10 or later");
     }
     if !without.is_empty() {
-        return Finding::warning(NAME, without.join("; "), "use a kernel of 5.10 or later");
+        return Finding::warning(NAME, without.join("; "), "use a kernel of 5.12 or later");
     }
     Finding::ok(NAME, format!("all {} that the programs call", HELPERS.len()))
 }

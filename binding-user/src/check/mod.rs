@@ -183,6 +183,8 @@ mod tests {
             store: crate::journal::Store::at("/run/tapwire"),
             bpffs: crate::datapath::Bpffs::at("/sys/fs/bpf/tapwire"),
             policy: "/nonexistent".into(),
+            cni: "/nonexistent".into(),
+            node_netns: None,
         };
         for finding in CheckReport::make(&environment, Some(&NetnsSpec::Current)).findings {
             assert!(names.iter().any(|name| name == finding.name), "{}", finding.name);

@@ -22,6 +22,7 @@ use crate::{
     dhcp::Replies,
     error::{Context as _, Error, Result},
     journal::Store,
+    mac,
     netlink::Netlink,
     netns::Netns,
     plan::{constants, plan},
@@ -33,7 +34,7 @@ use crate::{
 const PLACES: [&str; 4] = ["/sys/fs/bpf", "/run", "/tmp", "/mnt"];
 /// Bindings of all kinds, so that every branch of the programs meets the verifier.
 const VARIANTS: [&[&str]; 3] = [
-    &["--dhcp", "on", "--to-network", "peer"],
+    &["--dhcp", "on", "--to-network", "peer", "--to-guest", "auto"],
     &["--dhcp", "on", "--guest-mac", "learn", "--mac-mode", "keep", "--to-network", "redirect"],
     &["--dhcp", "off", "--to-network", "redirect"],
 ];
@@ -84,7 +85,9 @@ fn folders_in_memory() -> Result<Environment> {
     mount(Some("tapwire"), &pins, Some("bpf"), MsFlags::empty(), none).context(|| "mount a bpffs")?;
     // The trial's bindings are nobody's: no policy bounds them.
     let policy = state.join("no-policy.toml");
-    Ok(Environment { store: Store::at(state), bpffs: Bpffs::at(pins.join("tapwire")), policy })
+    let cni = state.join("no-cni");
+    let bpffs = Bpffs::at(pins.join("tapwire"));
+    Ok(Environment { store: Store::at(state), bpffs, policy, cni, node_netns: None })
 }
 
 /// A node and a pod without a name.
@@ -136,6 +139,14 @@ async fn all(environment: &Environment, scratch: &Scratch) -> Vec<Finding> {
         findings.push(Finding::failed("attach", NOT_TRIED, ABOVE));
         return findings;
     }
+    findings.push(match try_portal(&netlink, scratch).await {
+        Ok(text) => Finding::ok("portal", text),
+        Err(error) => Finding::warning(
+            "portal",
+            format!("{error}; --to-guest auto takes redirect"),
+            error.hint().unwrap_or("load the module macvlan"),
+        ),
+    });
     let hint = "report it with this line: a verifier of another kernel took these programs";
     findings.push(Finding::of("programs", programs(environment, scratch).await, hint));
     findings.extend(hooks(environment, scratch, &netlink).await);
@@ -161,11 +172,25 @@ async fn try_tap(netlink: &Netlink, pod: &Netns) -> Result<String> {
     Ok("taps can be made, with several queues".to_owned())
 }
 
+async fn try_portal(netlink: &Netlink, scratch: &Scratch) -> Result<String> {
+    let spec = TapSpec { name: "tap0".to_owned(), owner: None, group: None, multi_queue: false };
+    let tap = tap::create(netlink, &scratch.pod, &spec).await?;
+    let made = netlink.add_portal("twpcheck", mac::random()?, tap.nic.ifindex, &scratch.node).await;
+    // The portal goes with it.
+    netlink.delete_link(tap.nic.ifindex).await?;
+    made.map(|()| "portals can be made: macvlans of a tap, in another namespace".to_owned())
+}
+
 /// Has the verifier judge the programs, once for each kind of binding.
 async fn programs(environment: &Environment, scratch: &Scratch) -> Result<String> {
     for options in VARIANTS {
-        let journal = plan(&scratch.request(options)?, "check".to_owned(), &scratch.pod, &environment.policy).await?;
+        let journal = plan(&scratch.request(options)?, "check".to_owned(), &scratch.pod, environment).await?;
         let replies = journal.lease.as_ref().map(Replies::new).transpose()?;
+        // Any index will do for the tap and the portal: nothing is sent.
+        let mut journal = journal;
+        if let Some(portal) = &mut journal.portal {
+            portal.ifindex = Some(journal.nic.ifindex);
+        }
         Programs::load(&constants(&journal, journal.nic.ifindex)?, replies.as_ref(), None)?;
     }
     Ok(format!("the verifier takes them, for {} kinds of bindings", VARIANTS.len()))
@@ -195,15 +220,23 @@ async fn hooks(environment: &Environment, scratch: &Scratch, netlink: &Netlink) 
     });
     findings.push(Finding::of(
         "attach",
-        attached.map(|way| format!("a binding was made and removed, frames to the network by {way}")),
+        attached.map(|[network, guest]| {
+            format!("a binding was made and removed, frames to the network by {network}, to the guest by {guest}")
+        }),
         "the error says what failed",
     ));
     findings
 }
 
-/// One binding, made, looked at and removed. Gives its way to the network.
-async fn once(environment: &Environment, scratch: &Scratch, netlink: &Netlink, options: &[&str]) -> Result<String> {
-    let before = netlink.nics().await?;
+/// One binding, made, looked at and removed. Gives its ways to the network and to the guest.
+async fn once(
+    environment: &Environment,
+    scratch: &Scratch,
+    netlink: &Netlink,
+    options: &[&str],
+) -> Result<[String; 2]> {
+    let node = Netlink::open(&scratch.node)?;
+    let before = (netlink.nics().await?, node.nics().await?);
     // On the heap: the future of attach is large.
     let journal = Box::pin(attach(environment, &scratch.request(options)?)).await?;
     let state = State::of(environment, &journal).await?;
@@ -211,11 +244,12 @@ async fn once(environment: &Environment, scratch: &Scratch, netlink: &Netlink, o
     if state != State::Ready {
         return Err(Error::new("attach", format!("the binding is {}: {}", state.word(), state.reason())));
     }
-    if netlink.nics().await? != before {
+    if (netlink.nics().await?, node.nics().await?) != before {
         return Err(Error::new("detach", "the links are not as they were"));
     }
-    Ok(serde_json::to_value(journal.wire.to_network)
-        .ok()
-        .and_then(|way| way.as_str().map(str::to_owned))
-        .unwrap_or_default())
+    let word = |way: serde_json::Result<serde_json::Value>| {
+        way.ok().and_then(|way| way.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    let wire = &journal.wire;
+    Ok([word(serde_json::to_value(wire.to_network)), word(serde_json::to_value(wire.to_guest))])
 }

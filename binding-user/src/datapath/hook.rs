@@ -24,6 +24,8 @@ pub(super) const NEEDS: &str = "tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.
 
 /// Priority of our filters on clsact: late, so that a filter which the operator adds without thinking comes first.
 pub(super) const PRIORITY: u16 = 50_000;
+/// The same in the node's namespace: the last one, so that every other filter comes first, also one that is added later.
+const NODE_PRIORITY: u16 = u16::MAX;
 /// Handle of our filters: fixed, so that they are recognised and replaced, never doubled.
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
@@ -47,6 +49,18 @@ pub enum Direction {
     Egress,
 }
 
+/// The namespace that a hook's device is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    /// The pod's.
+    #[default]
+    Pod,
+    /// The node's. There it is always a filter of clsact, behind all others: TCX programs and other filters come first,
+    /// whenever they come.
+    Node,
+}
+
 /// A program and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
@@ -56,33 +70,74 @@ pub struct Hook {
     pub device: String,
     /// Which of the device's hooks.
     pub direction: Direction,
+    /// Where the device is.
+    #[serde(default)]
+    pub space: Space,
 }
 
 impl Hook {
     /// A hook of the program `tapwire_…` of this name.
     pub fn new(program: &str, device: &str, direction: Direction) -> Self {
-        Self { program: program.to_owned(), device: device.to_owned(), direction }
+        Self { program: program.to_owned(), device: device.to_owned(), direction, space: Space::Pod }
+    }
+
+    /// The same in the node's namespace.
+    pub fn in_node(program: &str, device: &str, direction: Direction) -> Self {
+        Self { space: Space::Node, ..Self::new(program, device, direction) }
+    }
+
+    /// Whether its device is this one of the pod's namespace.
+    pub fn is_device_of_pod(&self, device: &str) -> bool {
+        self.space == Space::Pod && self.device == device
+    }
+
+    /// Whether its device is in the node's namespace.
+    pub fn is_in_node(&self) -> bool {
+        self.space == Space::Node
+    }
+
+    /// The same hook of a device that is called otherwise now.
+    #[must_use]
+    pub fn on(&self, device: &str) -> Self {
+        Self { device: device.to_owned(), ..self.clone() }
+    }
+
+    /// By what the program is on its hook, in a binding of this kind.
+    pub(super) fn kind(&self, of_binding: HookKind) -> HookKind {
+        if self.is_in_node() { HookKind::Clsact } else { of_binding }
+    }
+
+    fn priority(&self) -> u16 {
+        if self.is_in_node() { NODE_PRIORITY } else { PRIORITY }
     }
 
     /// Puts the program on its hook, where nothing of this binding may be yet. It stays there without this process.
     pub fn attach(&self, kind: HookKind, programs: &mut Programs, pins: &Pins) -> Result<()> {
         let what = || format!("attach {} to {} of {}", self.program, self.side(), self.device);
         let program = programs.program(&self.program)?;
-        match kind {
+        match self.kind(kind) {
             HookKind::Tcx => {
                 let options = TcAttachOptions::TcxOrder(LinkOrder::default());
                 let link = self.link(program, options).chained(what)?;
                 let link: FdLink = link.try_into().chained(what)?;
-                link.pin(pins.link(&self.program)).chained(what)?;
+                link.pin(pins.link(&self.program)).chained(what).map(drop)
             }
-            HookKind::Clsact => {
-                add_clsact(&self.device)?;
-                let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-                let link = self.link(program, TcAttachOptions::Netlink(options)).chained(what)?;
-                #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
-                mem::forget(link);
-            }
+            HookKind::Clsact => self.add_filter(program),
         }
+    }
+
+    /// [`attach`](Self::attach) of a hook in the node's namespace, which needs no pins.
+    pub fn attach_in_node(&self, programs: &mut Programs) -> Result<()> {
+        self.add_filter(programs.program(&self.program)?)
+    }
+
+    fn add_filter(&self, program: &mut SchedClassifier) -> Result<()> {
+        add_clsact(&self.device)?;
+        let options = NlOptions { priority: self.priority(), handle: HANDLE, classid: None };
+        let link = self.link(program, TcAttachOptions::Netlink(options));
+        let link = link.chained(|| format!("attach {} to {} of {}", self.program, self.side(), self.device))?;
+        #[expect(clippy::mem_forget, reason = "dropping the link of a filter deletes the filter")]
+        mem::forget(link);
         Ok(())
     }
 
@@ -90,13 +145,14 @@ impl Hook {
     /// failure the old one is still there.
     pub fn replace(&self, kind: HookKind, program: &mut SchedClassifier, pins: &Pins) -> Result<()> {
         let what = || format!("replace {} on {} of {}", self.program, self.side(), self.device);
+        let kind = self.kind(kind);
         let link: SchedClassifierLink = match kind {
             HookKind::Tcx => {
                 let link = PinnedLink::from_pin(pins.link(&self.program)).chained(what)?;
                 FdLink::from(link).try_into().chained(what)?
             }
             HookKind::Clsact => {
-                SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None)
+                SchedClassifierLink::attached(&self.device, self.direction.into(), self.priority(), HANDLE, None)
                     .context(what)?
             }
         };
@@ -112,7 +168,7 @@ impl Hook {
     /// The program that is on the hook now, of whichever build, so that it can be put back. `tc` is what its device has.
     pub fn current(&self, kind: HookKind, pins: &Pins, tc: &Tc) -> Result<SchedClassifier> {
         let what = || format!("find {} on {} of {}", self.program, self.side(), self.device);
-        let found = match kind {
+        let found = match self.kind(kind) {
             HookKind::Tcx => self.program_on_tcx(pins),
             HookKind::Clsact => {
                 let id = self.filter(tc).and_then(|filter| filter.bpf_id);
@@ -136,7 +192,7 @@ impl Hook {
     /// Deletes the program's filter, which [`Self::is_among`] has found.
     pub fn delete_filter(&self) -> Result<()> {
         let what = || format!("detach {} from {}", self.program, self.device);
-        let link = SchedClassifierLink::attached(&self.device, self.direction.into(), PRIORITY, HANDLE, None);
+        let link = SchedClassifierLink::attached(&self.device, self.direction.into(), self.priority(), HANDLE, None);
         link.context(what)?.detach().chained(what)
     }
 
@@ -172,7 +228,7 @@ impl Hook {
 
     /// Whether a filter is the program's.
     fn is_filter(&self, filter: &Filter) -> bool {
-        filter.priority == PRIORITY
+        filter.priority == self.priority()
             && filter.handle == u32::from(HANDLE)
             && filter.bpf_name.as_deref() == Some(self.program.as_str())
     }
@@ -210,6 +266,11 @@ fn add_clsact(device: &str) -> Result<()> {
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(nix::libc::EEXIST) => Ok(()),
         other => other.chained(|| format!("add the clsact qdisc to {device}")),
     }
+}
+
+/// Whether a filter is in the place of ours at the host side's egress.
+pub fn is_in_node_place(filter: &Filter) -> bool {
+    filter.priority == NODE_PRIORITY && filter.handle == u32::from(HANDLE)
 }
 
 /// Whether a program of this name is one of ours.

@@ -17,6 +17,7 @@ use crate::{
     guard::GuardConstants,
     guest_mac::GuestMac,
     neighbours::ArpTable,
+    portal::{HOST_OUT, PORTAL_IN},
 };
 
 /// The object that `build.rs` built.
@@ -38,6 +39,8 @@ pub struct Constants {
     pub tap_mtu: u32,
     /// To-network goes by `bpf_redirect_peer`.
     pub peer: bool,
+    /// To-guest goes through a portal.
+    pub portal: Option<PortalConstants>,
     /// The pod NIC may be given frames by `bpf_redirect_peer`.
     pub from_peer: bool,
     /// The MAC that the network knows: the pod NIC's as the CNI made it.
@@ -52,12 +55,21 @@ pub struct Constants {
     pub guard: GuardConstants,
 }
 
+/// Of a portal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortalConstants {
+    /// Its interface index in the node's namespace.
+    pub ifindex: u32,
+    /// The kernel has `bpf_check_mtu`: a portal that is gone is noticed, and frames go over the veth.
+    pub check: bool,
+}
+
 /// The programs of one binding, in the kernel but on no hook yet.
 #[derive(Debug)]
 pub struct Programs(Ebpf);
 
 impl Programs {
-    /// Loads every program; the kernel verifies them here. Changes nothing but the kernel's memory, and dropping the
+    /// Loads every program that the constants give work to; the kernel verifies them here. Changes nothing but the kernel's memory, and dropping the
     /// result undoes that; but with `pins`, the maps that outlive the programs are those that are pinned there, and are
     /// pinned if they are not. The kernel lets programs work with a map of any layout: [`PinnedMaps::for_this_build`]
     /// says which they are.
@@ -65,6 +77,9 @@ impl Programs {
         let mut programs = Self::prepare(constants, replies, pins, VerifierLogLevel::default())?;
         for (name, program) in programs.0.programs_mut() {
             let name = name.to_owned();
+            if constants.portal.is_none() && [HOST_OUT, PORTAL_IN].contains(&name.as_str()) {
+                continue;
+            }
             let program: &mut SchedClassifier = program.try_into().context(|| format!("load the program {name}"))?;
             program.load().map_err(|error| refused(&name, &error))?;
         }
@@ -102,7 +117,9 @@ impl Programs {
 
 /// Makes the maps, and sets the globals that the programs take for constants.
 fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>, log: VerifierLogLevel) -> Result<Ebpf> {
-    let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp, guard } = constants;
+    let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp, guard, portal } =
+        constants;
+    let (portal_ifindex, portal_check) = portal.map_or((0, 0), |portal| (portal.ifindex, u32::from(portal.check)));
     let flags = [*peer, dhcp.is_some(), *guest_mac == GuestMac::Learn, *from_peer].map(u32::from);
     let address = dhcp.map_or([0; 4], |server| server.lease);
     let identifier = dhcp.map_or([0; 4], |server| server.identifier);
@@ -118,6 +135,8 @@ fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>, log: V
         .override_global("MTU", mtu, true)
         .override_global("TAP_MTU", tap_mtu, true)
         .override_global("TO_NETWORK_PEER", &flags[0], true)
+        .override_global("PORTAL_IFINDEX", &portal_ifindex, true)
+        .override_global("PORTAL_CHECK", &portal_check, true)
         .override_global("DHCP", &flags[1], true)
         .override_global("ARP", &answers, true)
         .override_global("LEASE_ADDRESS", &address, true)

@@ -22,7 +22,7 @@ pub mod value;
 pub use bpffs::Bpffs;
 pub use build::Build;
 pub use hook::{Hook, HookKind};
-pub use load::{Constants, Programs};
+pub use load::{Constants, PortalConstants, Programs};
 pub use maps::PinnedMaps;
 pub use pins::Pins;
 pub use place::{Foreign, Place};

@@ -8,11 +8,7 @@ use std::{fmt, fs};
 
 use aya::programs::{LinkOrder, ProgramId, ProgramInfo, links::FdLink, tc::TcAttachOptions};
 
-use super::{
-    Hook, HookKind, Pins, Programs,
-    hook::{PRIORITY, is_ours},
-    pins, tcx,
-};
+use super::{Hook, HookKind, Pins, Programs, hook::is_ours, pins, tcx};
 use crate::{
     error::{Chained as _, Context as _, Result},
     netlink::tc::{Filter, Tc},
@@ -51,7 +47,7 @@ impl Hook {
         let on_tcx = tcx::programs(&self.device, self.direction.into())?;
         let foreign =
             |program: &ProgramInfo| Foreign { name: program.name_as_str().unwrap_or("?").to_owned(), priority: None };
-        Ok(match kind {
+        Ok(match self.kind(kind) {
             HookKind::Tcx => self.linked_program(pins).and_then(|ours| {
                 let at = on_tcx.iter().position(|program| program.id() == ours)?;
                 let before = on_tcx[..at].iter().map(foreign).filter(|program| !is_ours(&program.name));
@@ -59,7 +55,7 @@ impl Hook {
             }),
             HookKind::Clsact => self.filter(tc).map(|ours| Place {
                 program: ours.bpf_id.unwrap_or_default(),
-                before: on_tcx.iter().map(foreign).chain(earlier(self.filters(tc))).collect(),
+                before: on_tcx.iter().map(foreign).chain(earlier(self.filters(tc), ours.priority)).collect(),
             }),
         })
     }
@@ -77,7 +73,7 @@ impl Hook {
     ) -> Result<()> {
         let is_unknown = |name: &str| !is_ours(name) && !known.iter().any(|known| known == name);
         let behind = place.is_none_or(|place| place.before.iter().any(|foreign| is_unknown(&foreign.name)));
-        match kind {
+        match self.kind(kind) {
             HookKind::Tcx if behind => {
                 let on_tcx = tcx::programs(&self.device, self.direction.into())?;
                 let first = on_tcx.iter().find(|program| program.name_as_str().is_none_or(is_unknown));
@@ -110,9 +106,9 @@ fn before(id: u32) -> LinkOrder {
 }
 
 /// Filters that come before ours.
-fn earlier(filters: &[Filter]) -> impl Iterator<Item = Foreign> {
+fn earlier(filters: &[Filter], than: u16) -> impl Iterator<Item = Foreign> {
     filters
         .iter()
-        .filter(|filter| filter.priority < PRIORITY)
+        .filter(move |filter| filter.priority < than)
         .map(|filter| Foreign { name: filter.name().to_owned(), priority: Some(filter.priority) })
 }

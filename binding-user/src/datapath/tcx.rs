@@ -15,12 +15,14 @@ pub fn is_supported(device: &str) -> Result<bool> {
 /// Names of the programs on a device, of both directions. A kernel that does not know the question has none; any other
 /// failure is one, for a program that cannot be seen must not count as absent.
 pub fn programs_on(device: &str) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for direction in [TcAttachType::Ingress, TcAttachType::Egress] {
-        let programs = query(device, direction)?.unwrap_or_default();
-        names.extend(programs.iter().map(|program| program.name_as_str().unwrap_or("?").to_owned()));
-    }
-    Ok(names)
+    let mut all = names(device, TcAttachType::Ingress)?;
+    all.extend(names(device, TcAttachType::Egress)?);
+    Ok(all)
+}
+
+/// Names of the programs of one hook.
+pub fn names(device: &str, direction: TcAttachType) -> Result<Vec<String>> {
+    Ok(programs(device, direction)?.iter().map(|program| program.name_as_str().unwrap_or("?").to_owned()).collect())
 }
 
 /// The programs of one hook, in their order; none on a kernel that does not know the question.

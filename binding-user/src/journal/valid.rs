@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::Journal;
-use crate::{datapath::hook, request::check_name};
+use crate::{datapath::hook, portal::PREFIX, request::check_name};
 
 /// What is wrong with it, if anything.
 pub(super) fn check(path: &Path, journal: &Journal) -> Result<(), String> {
@@ -13,7 +13,8 @@ pub(super) fn check(path: &Path, journal: &Journal) -> Result<(), String> {
         return Err(format!("it is the journal of {:?}", journal.name));
     }
     let (nic, tap) = (&journal.nic.name, &journal.tap.name);
-    let devices = [Some(nic), Some(tap), journal.tap.made_as.as_ref()];
+    let (portal, host_side) = journal.portal.as_ref().map(|portal| (&portal.name, &portal.host_side)).unzip();
+    let devices = [Some(nic), Some(tap), journal.tap.made_as.as_ref(), portal, host_side];
     for device in devices.into_iter().flatten() {
         if !is_device(device) {
             return Err(format!("no interface can be called {device:?}"));
@@ -24,7 +25,14 @@ pub(super) fn check(path: &Path, journal: &Journal) -> Result<(), String> {
             return Err(format!("no program is called {:?}", hook.program));
         }
     }
-    let hung = journal.hooks.iter().map(|hook| &hook.device).chain(&journal.clsact_made);
+    let (in_node, in_pod): (Vec<_>, Vec<_>) = journal.hooks.iter().partition(|hook| hook.is_in_node());
+    if let Some(other) = in_node.iter().find(|hook| ![portal, host_side].contains(&Some(&hook.device))) {
+        return Err(format!("{:?} is neither its portal nor its host side", other.device));
+    }
+    if portal.is_some_and(|name| !name.starts_with(PREFIX)) {
+        return Err("its portal is not called like one".to_owned());
+    }
+    let hung = in_pod.iter().map(|hook| &hook.device).chain(&journal.clsact_made);
     match hung.into_iter().find(|device| ![nic, tap].contains(device)) {
         Some(other) => Err(format!("{other:?} is neither its pod NIC nor its tap")),
         None => Ok(()),

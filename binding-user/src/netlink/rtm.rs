@@ -104,7 +104,16 @@ const NUD_PERMANENT: u16 = 0x80;
 pub(crate) const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
 
-const IFLA_IFNAME: u16 = 3;
+pub(crate) const IFLA_ADDRESS: u16 = 1;
+pub(crate) const IFLA_IFNAME: u16 = 3;
+pub(crate) const IFLA_LINK: u16 = 5;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
+pub(crate) const IFLA_NET_NS_FD: u16 = 28;
+pub(crate) const IFLA_INFO_KIND: u16 = 1;
+pub(crate) const IFLA_INFO_DATA: u16 = 2;
+pub(crate) const IFLA_MACVLAN_MODE: u16 = 1;
+pub(crate) const MACVLAN_MODE_SOURCE: u32 = 16;
+pub(crate) const IFF_NOARP: u32 = 1 << 7;
 const IFLA_EXT_MASK: u16 = 29;
 /// Leaves the statistics, two thirds of a link's message, out.
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;

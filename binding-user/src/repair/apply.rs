@@ -11,6 +11,7 @@ use crate::{
     netlink::Netlink,
     netns::Netns,
     plan::without_clsact,
+    portal::{Node, Settled, settle_portal, withdraw_portal},
     swap,
     sysctl::{self, DISABLE_IPV6},
 };
@@ -38,8 +39,9 @@ pub(super) async fn apply(
     if programs {
         swap::take_this_build(&mut new, scene.journal, pins)?;
     }
+    let has_portal = new.portal.as_ref().is_none_or(|portal| portal.leaving || portal.ifindex.is_some());
     let mut loaded = match new.tap.ifindex {
-        Some(tap) if programs => Some(swap::load(pins, tap, scene.journal, &new)?),
+        Some(tap) if programs && has_portal => Some(swap::load(pins, tap, scene.journal, &new)?),
         _ => None,
     };
     new.clsact_made.retain(|device| !work.new_devices.contains(device));
@@ -53,19 +55,29 @@ pub(super) async fn apply(
     if devices || made {
         settle_tap(&new, netlink, netns).await?;
     }
+    let node = match settle_portal(environment, scene, &mut new).await? {
+        Settled::Made(node) => {
+            loaded = None;
+            Some(node)
+        }
+        Settled::There(node) => node,
+    };
     if programs {
         let mut programs = match (loaded.take(), new.tap.ifindex) {
             (None, Some(tap)) => swap::load(pins, tap, scene.journal, &new)?,
             (Some(loaded), _) => loaded,
             (None, None) => return Err(Error::new(format!("repair {}", new.name), "its tap is gone")),
         };
-        put(environment, scene, &mut new, &mut programs).await?;
+        put(environment, scene, &mut new, &mut programs, node.as_ref()).await?;
+    } else if let (Some(node), Some(record)) = (&node, new.portal.as_ref().filter(|portal| !portal.leaving)) {
+        node.raise(record, new.tap.mtu).await?;
     }
     if devices || made {
         settle_nic(&new, netlink, netns).await?;
         set_up(&new, netlink).await?;
     }
     pins.remove_other_links(&new.hooks)?;
+    withdraw_portal(environment, scene, &mut new).await?;
     let journal = swap::conclude(environment, pins, scene.journal, &new)?;
     Ok(Applied { journal, said })
 }
@@ -76,13 +88,14 @@ async fn find_maps(scene: &Scene<'_>) -> Result<Vec<String>> {
     if lost.is_empty() {
         return Ok(Vec::new());
     }
-    for hook in &scene.journal.hooks {
+    for hook in scene.journal.hooks.iter().filter(|hook| !hook.is_in_node()) {
         let Some(device) = scene.netlink.nic(&hook.device).await? else { continue };
         let tc = scene.netlink.tc(device.ifindex).await?;
         if let Some(place) = scene.find(hook, &tc)? {
             scene.pins.recover(&scene.journal.maps, place.program)?;
         }
     }
+    find_maps_of_portal(scene).await?;
     let still = scene.pins.missing(&scene.journal.maps);
     let tell = |name: &&str| match (still.contains(name), *name) {
         (false, name) => format!("pinned the map {name} again: nothing of it is lost"),
@@ -92,8 +105,28 @@ async fn find_maps(scene: &Scene<'_>) -> Result<Vec<String>> {
     Ok(lost.iter().map(tell).collect())
 }
 
+/// The same, by the program at the host side: its filter holds the maps, whatever became of the pins. A node's namespace that
+/// cannot be seen has been told of.
+async fn find_maps_of_portal(scene: &Scene<'_>) -> Result<()> {
+    let Ok(Some(node)) = Node::of(scene.environment, scene.journal) else { return Ok(()) };
+    for hook in scene.journal.hooks.iter().filter(|hook| hook.is_in_node()) {
+        let Some(device) = node.device(scene.journal, scene.netns, hook).await? else { continue };
+        let (hook, tc) = (hook.on(&device.name), node.tc(&device).await?);
+        if let Some(place) = node.netns.run(|| hook.find(scene.journal.wire.hook, &scene.pins, &tc))? {
+            scene.pins.recover(&scene.journal.maps, place.program)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives all hooks these programs.
-async fn put(environment: &Environment, scene: &Scene<'_>, new: &mut Journal, programs: &mut Programs) -> Result<()> {
+async fn put(
+    environment: &Environment,
+    scene: &Scene<'_>,
+    new: &mut Journal,
+    programs: &mut Programs,
+    node: Option<&Node>,
+) -> Result<()> {
     let kind = new.wire.hook;
     if kind == HookKind::Clsact {
         let lacking = without_clsact(&scene.netlink, &new.nic, &new.tap, kind).await?;
@@ -103,14 +136,17 @@ async fn put(environment: &Environment, scene: &Scene<'_>, new: &mut Journal, pr
             environment.store.save(new)?;
         }
     }
-    for hook in &new.hooks {
+    for hook in new.hooks.iter().filter(|hook| !hook.is_in_node()) {
         let device = scene.netlink.nic(&hook.device).await?;
         let device = device.ok_or_else(|| Error::new(format!("find {}", hook.device), "it is gone"))?;
         let tc = scene.netlink.tc(device.ifindex).await?;
         let place = scene.find(hook, &tc)?;
         scene.netns.run(|| hook.put(kind, programs, &scene.pins, place.as_ref(), &new.foreign))?;
     }
-    Ok(())
+    match node {
+        Some(node) => node.put(new, scene, programs).await,
+        None => Ok(()),
+    }
 }
 
 /// Name, MTU and silence of the tap.

@@ -10,6 +10,7 @@ use crate::{
     lease::Lease,
     nic::Nic,
     plan::random_name,
+    portal::ToGuest,
     sysctl::{self, DISABLE_IPV6},
     tap,
     wire::ToNetwork,
@@ -22,6 +23,8 @@ pub(super) struct Work {
     pub(super) programs: bool,
     /// Make the devices silent and set them up.
     pub(super) devices: bool,
+    /// Make the portal silent, and set it up.
+    pub(super) portal: bool,
     /// Devices of which a clsact qdisc is no more ours, because they are others.
     pub(super) new_devices: Vec<String>,
 }
@@ -112,6 +115,20 @@ impl<'a> Mend<'a> {
             }
             // What becomes of what they held is said when it is known.
             Fault::Unpinned(_) => self.work.programs = true,
+            Fault::PortalGone(what) => {
+                self.remake_portal();
+                self.programs(format!("{what}: made it anew"));
+            }
+            Fault::PortalNoise(what) => {
+                self.work.portal = true;
+                self.done.push(format!("{what}: put right"));
+            }
+            Fault::Withdraw(why) if self.new.request.to_guest == ToGuest::Auto => {
+                self.withdraw(why);
+                self.done.push(format!("frames to the guest go by redirect, not through a portal: {why}"));
+            }
+            Fault::Withdraw(_) => self.cannot(fault, "--to-guest portal was asked for: detach, then attach without it"),
+            Fault::NodeUnseen(error) => self.failed.push(error.clone()),
             Fault::HostSide(why) => {
                 self.new.wire.to_network = ToNetwork::Redirect;
                 self.new.wire.to_network_why.clone_from(why);
@@ -119,6 +136,23 @@ impl<'a> Mend<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Frames are to go by redirect; the portal goes as soon as no program sends to it.
+    pub(super) fn withdraw(&mut self, why: &str) {
+        self.new.without_portal(why);
+        if let Some(portal) = &mut self.new.portal {
+            portal.leaving = true;
+        }
+        self.work.portal = true;
+    }
+
+    /// The portal went with the tap, or by hand.
+    fn remake_portal(&mut self) {
+        if let Some(portal) = self.new.portal.as_mut().filter(|portal| !portal.leaving) {
+            portal.ifindex = None;
+            self.work.portal = true;
+        }
     }
 
     pub(super) fn cannot(&mut self, fault: &Fault, hint: &str) {
@@ -141,6 +175,7 @@ impl<'a> Mend<'a> {
         self.new.tap.made_as = Some(random_name()?);
         self.new.tap.ifindex = None;
         self.new_device(name);
+        self.remake_portal();
         self.programs(format!("made the tap {name} anew; a VM that had it open must open it again"));
         Ok(())
     }
@@ -185,6 +220,7 @@ impl<'a> Mend<'a> {
             multi_queue: tap.multi_queue,
         };
         self.new_device(&nic.name);
+        self.remake_portal();
         let mtu = before.mtu.map_or(String::new(), |mtu| format!(", its MTU {mtu} set to {was}"));
         self.work.devices = true;
         self.programs(format!("took the new tap {} (index {}){mtu}; detach will leave it", nic.name, nic.ifindex));
@@ -201,6 +237,7 @@ impl<'a> Mend<'a> {
         self.programs(format!("the MTU of {} is {}, was {was}: the programs follow", nic.name, nic.mtu));
         let before = self.new.tap.mtu;
         self.new.tap.mtu = self.tap_mtu_with(nic.mtu);
+        self.work.portal = self.new.portal.is_some();
         if self.new.tap.mtu != before {
             self.device(format!("gave the tap {} the MTU {}", self.new.tap.name, nic.mtu));
         }
@@ -218,9 +255,11 @@ impl<'a> Mend<'a> {
     fn tap_mtu(&mut self, nic: &Nic, was: u32) {
         if self.new.tap.before.is_none() {
             let mtu = self.new.tap.mtu;
+            self.work.portal = self.new.portal.is_some();
             return self.device(format!("the MTU of the tap {} was {}: set it to {mtu}", nic.name, nic.mtu));
         }
         self.new.tap.mtu = nic.mtu;
+        self.work.portal = self.new.portal.is_some();
         self.programs(format!("the MTU of the tap {} is {}, was {was}: the programs follow", nic.name, nic.mtu));
         let network = self.new.nic.mtu;
         self.tell_mtu(network.min(was), network.min(nic.mtu));

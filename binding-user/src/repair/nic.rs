@@ -14,6 +14,7 @@ use crate::{
     lease::{Lease, LeaseRoute, Setting},
     nic::Nic,
     plan::plan_with,
+    portal::PortalRecord,
     request::AttachRequest,
 };
 
@@ -27,8 +28,8 @@ impl Mend<'_> {
         };
         let request = AttachRequest { guest_mac: kept, ..old.request.clone() };
         let tap = TapRecord { mtu: self.tap_mtu_with(nic.mtu), ..old.tap.clone() };
-        let policy = &self.scene.environment.policy;
-        let new = plan_with(&request, old.name.clone(), self.scene.netns, policy, Some(&tap)).await?;
+        let environment = self.scene.environment;
+        let new = plan_with(&request, old.name.clone(), self.scene.netns, environment, Some(&tap)).await?;
         let (mut new, lease) = with_lease(old, new)?;
         if let GuestMac::Fixed(_) = kept {
             new.change.guest_mac = Some(kept);
@@ -41,10 +42,26 @@ impl Mend<'_> {
         self.say_lease(old.lease.as_ref(), lease.as_ref());
         let (phase, request, clsact_made) = (old.phase, old.request.clone(), old.clsact_made.clone());
         self.new = Journal { phase, request, lease, clsact_made, ..new };
+        self.keep_portal();
         self.new_device(&nic.name);
         self.work.programs = true;
         self.work.devices = true;
         Ok(())
+    }
+
+    /// The portal is the tap's, and that stays: it is taken over, or goes where the new host side is to have none.
+    fn keep_portal(&mut self) {
+        let Some(old) = &self.scene.journal.portal else { return };
+        self.work.portal = true;
+        match &mut self.new.portal {
+            Some(new) => {
+                (new.mac, new.ifindex) = (old.mac, old.ifindex);
+                new.name.clone_from(&old.name);
+            }
+            None => self.new.portal = Some(PortalRecord { leaving: true, ..old.clone() }),
+        }
+        // The node that the old portal is in.
+        self.new.node.clone_from(&self.scene.journal.node);
     }
 
     fn say_lease(&mut self, old: Option<&Lease>, new: Option<&Lease>) {

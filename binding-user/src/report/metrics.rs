@@ -88,7 +88,12 @@ fn of_bindings(reports: &[Report]) -> Vec<Family> {
         let address = report.lease.as_ref().map(|lease| lease.address.to_string()).unwrap_or_default();
         let mac = report.lease.as_ref().map_or(report.nic.original_mac, |lease| lease.mac).to_string();
         let (netns, wire) = (report.netns.to_string_lossy(), &report.wire);
-        let [hook, way, mode] = [serde_name(&wire.hook), serde_name(&wire.to_network), serde_name(&wire.mac_mode)];
+        let [hook, way, back, mode] = [
+            serde_name(&wire.hook),
+            serde_name(&wire.to_network),
+            serde_name(&wire.to_guest),
+            serde_name(&wire.mac_mode),
+        ];
         let labels = [
             binding,
             ("netns", &netns),
@@ -98,7 +103,7 @@ fn of_bindings(reports: &[Report]) -> Vec<Family> {
             ("guest_mac", &mac),
             ("hook", &hook),
             ("to_network", &way),
-            ("to_guest", wire.to_guest),
+            ("to_guest", &back),
             ("mac_mode", &mode),
         ];
         info.sample(&labels, 1);

@@ -29,11 +29,15 @@ pub enum Program {
     NicIn,
     /// `tapwire_nic_out`.
     NicOut,
+    /// `tapwire_host_out`.
+    HostOut,
+    /// `tapwire_portal_in`.
+    PortalIn,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::TapIn, Self::NicIn, Self::NicOut];
+    pub const ALL: [Self; 5] = [Self::TapIn, Self::NicIn, Self::NicOut, Self::HostOut, Self::PortalIn];
 
     /// Its name in the object.
     pub fn name(self) -> &'static str {
@@ -41,6 +45,8 @@ impl Program {
             Self::TapIn => "tapwire_tap_in",
             Self::NicIn => "tapwire_nic_in",
             Self::NicOut => "tapwire_nic_out",
+            Self::HostOut => "tapwire_host_out",
+            Self::PortalIn => "tapwire_portal_in",
         }
     }
 }
@@ -89,7 +95,11 @@ impl Model {
     pub fn run(&mut self, program: Program, beside: Beside, frame: &[u8]) -> Verdict {
         let result = match program {
             Program::TapIn => self.guest_sends(beside, frame),
-            Program::NicIn => self.network_sends(beside, frame),
+            Program::NicIn => self.network_sends(beside, frame, self.constants.from_peer && beside.for_this_host),
+            // Whatever the kernel holds the frame to be: that says nothing of what leaves. The portal is there, and carries
+            // whatever length.
+            Program::HostOut => self.network_sends(beside, frame, false),
+            Program::PortalIn => Err(Reason::Portal),
             Program::NicOut if beside.from_tap => return Verdict::Pass,
             Program::NicOut => Err(Reason::PodStack),
         };
@@ -155,7 +165,7 @@ impl Model {
         Ok(Verdict::Redirect(out))
     }
 
-    fn network_sends(&mut self, beside: Beside, frame: &[u8]) -> Result<Verdict, Reason> {
+    fn network_sends(&mut self, beside: Beside, frame: &[u8], for_this_host: bool) -> Result<Verdict, Reason> {
         guard::to_guest(frame, true, &self.known())?;
         if let Some(binding) = self.binding {
             to_guest::classify(frame, binding.server.lease)?;
@@ -163,7 +173,6 @@ impl Model {
         if too_big(frame, beside, self.constants.tap_mtu) {
             return Err(Reason::TooBig);
         }
-        let for_this_host = self.constants.from_peer && beside.for_this_host;
         let (guest, network) = (self.guest_mac(), self.constants.network_mac);
         let fix = fixup::to_guest(frame, guest, network, for_this_host);
         let mut out = frame.to_vec();

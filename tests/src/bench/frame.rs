@@ -43,8 +43,8 @@ impl Size {
     /// As it is written.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Small => "64",
-            Self::Large => "1448",
+            Self::Small => "64 octets",
+            Self::Large => "1448 octets",
             Self::Gso => "64 KiB GSO",
         }
     }

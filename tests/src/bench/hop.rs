@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::{
     frame::Size,
-    lane::{Effort, Lane, Timed, empty_loop, stay_on_one_cpu},
+    lane::{Effort, Lane, Timed, empty_call, empty_loop, on_one_cpu},
     path::Kind,
     sample::{Direction, Run, Sample},
     session::{Measure, Session},
@@ -21,38 +21,38 @@ use super::{
 pub const MEASURE: Measure = Measure { name: NAME, about: "hop cost", in_quick: true, takes, run, table: tables };
 
 const NAME: &str = "hop";
-/// The name under which the loop itself is measured, with a system call that does nothing.
+/// The name under which the loop itself is measured, around a call that is none of the system.
 pub const LOOP: &str = "loop";
+/// The name under which the cheapest system call is measured.
+pub const CALL: &str = "call";
 /// Rounds of a full run.
 const ROUNDS: u32 = 11;
 /// About how long one sample takes.
-const SAMPLE: Duration = Duration::from_millis(150);
+const SAMPLE: Duration = Duration::from_millis(100);
 /// About how long a path takes to be made and taken away.
 const JOIN: Duration = Duration::from_secs(1);
 /// The ways of a frame.
 const WAYS: [Direction; 2] = [Direction::ToNetwork, Direction::ToGuest];
 
+/// The paths that have a hop.
+fn kinds(session: &Session) -> Vec<Kind> {
+    session.kinds().into_iter().filter(|kind| kind.carries_frames()).collect()
+}
+
 fn takes(session: &Session) -> Duration {
-    let kinds = u32::try_from(session.kinds().len()).unwrap_or(u32::MAX);
+    let kinds = u32::try_from(kinds(session).len()).unwrap_or(u32::MAX);
     let samples = session.rounds(ROUNDS) * kinds * 6;
     let sample = if session.quick() { SAMPLE / 2 } else { SAMPLE };
     JOIN * kinds + sample * samples
 }
 
 fn run(session: &mut Session) -> Result<()> {
-    std::thread::scope(|scope| {
-        // A thread of its own, so that only it is bound to a CPU.
-        let thread = scope.spawn(|| {
-            stay_on_one_cpu()?;
-            measure(session)
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
-    })
+    on_one_cpu(|| measure(session))
 }
 
 fn measure(session: &mut Session) -> Result<()> {
     let mut lanes = Vec::new();
-    for kind in session.kinds() {
+    for kind in kinds(session) {
         let path = session.join(kind, "hop")?;
         lanes.push(Lane::open(path)?);
         session.worked(JOIN);
@@ -62,7 +62,9 @@ fn measure(session: &mut Session) -> Result<()> {
     for round in 0..session.rounds(ROUNDS) {
         for size in Size::ALL {
             let effort = Effort::of(size, quick);
-            session.record(made(LOOP, Direction::ToNetwork, size, round, empty_loop(size, effort)?)?);
+            for (name, timed) in [(LOOP, empty_loop(size, effort)?), (CALL, empty_call(size, effort)?)] {
+                session.record(made(name, Direction::ToNetwork, size, round, timed)?);
+            }
             for lane in &lanes {
                 let path = lane.path.kind.name();
                 let there = lane.to_network(size, effort)?;
@@ -94,7 +96,7 @@ fn tables(run: &Run) -> String {
     let mut text = String::new();
     for direction in WAYS {
         for size in Size::ALL {
-            let title = format!("{NAME}: {}, {} octets", direction.name(), size.name());
+            let title = format!("{NAME}: {}, {}", direction.name(), size.name());
             text.push_str(&costs(run, NAME, &title, direction, size));
         }
     }

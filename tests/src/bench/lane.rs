@@ -5,8 +5,11 @@
 //! many short pieces: another process, or the hypervisor, that takes the CPU away spoils a piece and not the sample.
 
 use std::{
+    ffi::c_void,
     fs::File,
+    hint::black_box,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,7 +23,7 @@ use nix::{
 };
 
 use super::{
-    frame::{self, Framed, Size},
+    frame::{self, Size},
     path::Joined,
     stats::Summary,
 };
@@ -57,13 +60,13 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// For frames of this size: a piece takes about 2 ms, long against reading the clock, short against a time slice.
+    /// For frames of this size: a piece takes 1 to 4 ms, long against reading the clock, short against a time slice.
     pub const fn of(size: Size, quick: bool) -> Self {
         let frames = match size {
-            Size::Small | Size::Large => 1024,
-            Size::Gso => 96,
+            Size::Small | Size::Large => 2048,
+            Size::Gso => 384,
         };
-        Self { pieces: if quick { 15 } else { 31 }, frames }
+        Self { pieces: if quick { 15 } else { 41 }, frames }
     }
 }
 
@@ -143,23 +146,49 @@ impl Lane {
     }
 }
 
-/// The loop itself, with a call that does nothing: the frame is written to /dev/null.
-pub fn empty_loop(size: Size, effort: Effort) -> Result<Timed> {
+/// The cheapest system call of the kind: the frame is written to /dev/null. So much of the floor is the entry to the kernel.
+pub fn empty_call(size: Size, effort: Effort) -> Result<Timed> {
     let null = File::options().write(true).open("/dev/null")?;
-    let frame = Framed { octets: vec![0; size.octets() + HEADER], len: size.octets() };
+    let octets = vec![0; size.octets() + HEADER];
     let nanos = pieces(effort, || {
-        write_all(null.as_raw_fd(), &frame.octets, effort.frames);
+        write_all(null.as_raw_fd(), &octets, effort.frames);
         Ok(())
     })?;
     Ok(Timed { nanos, void: None })
 }
 
-/// Keeps the calling thread on the last CPU: interrupts of devices mostly come to the first.
-pub fn stay_on_one_cpu() -> Result<()> {
-    let last = std::thread::available_parallelism()?.get() - 1;
-    let mut cpus = CpuSet::new();
-    cpus.set(last)?;
-    sched_setaffinity(Pid::from_raw(0), &cpus).context("staying on one CPU")
+/// The loop itself, around a call that stays in this program: so much of the floor is ours.
+pub fn empty_loop(size: Size, effort: Effort) -> Result<Timed> {
+    let octets = vec![0; size.octets() + HEADER];
+    let nanos = pieces(effort, || {
+        // SAFETY: nothing is done with the octets.
+        black_box(unsafe { repeat(taken, -1, &octets, effort.frames) });
+        Ok(())
+    })?;
+    Ok(Timed { nanos, void: None })
+}
+
+/// Takes everything, at once.
+unsafe extern "C" fn taken(fd: c_int, octets: *const c_void, len: usize) -> isize {
+    black_box((fd, octets));
+    len.cast_signed()
+}
+
+/// Runs `work` on a thread that stays on the last CPU (interrupts of devices mostly come to the first) and goes before all
+/// others there, as far as the usual scheduler lets it.
+pub fn on_one_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let last = thread::available_parallelism()?.get() - 1;
+            let mut cpus = CpuSet::new();
+            cpus.set(last)?;
+            sched_setaffinity(Pid::from_raw(0), &cpus).context("staying on one CPU")?;
+            // SAFETY: no pointer is passed. 0 is the calling thread.
+            Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) }).context("going first")?;
+            work()
+        });
+        thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
+    })
 }
 
 /// Times `piece` so many times, and once before for nothing: caches and branches are warm then.
@@ -174,12 +203,25 @@ fn pieces(effort: Effort, mut piece: impl FnMut() -> Result<()>) -> Result<f64> 
     Ok(Summary::of(times).context("no piece was timed")?.median)
 }
 
-/// The loop: one system call a frame. Gives how many were not taken whole.
+/// A function like `write(2)`.
+type Write = unsafe extern "C" fn(c_int, *const c_void, usize) -> isize;
+
+/// One system call a frame. Gives how many were not taken whole.
 fn write_all(fd: RawFd, octets: &[u8], frames: u32) -> u32 {
+    // SAFETY: `write` reads no more than the octets.
+    unsafe { repeat(libc::write, fd, octets, frames) }
+}
+
+/// The loop.
+///
+/// # Safety
+/// `write` does with the octets only what `write(2)` does.
+unsafe fn repeat(write: Write, fd: RawFd, octets: &[u8], frames: u32) -> u32 {
+    let write = black_box(write);
     let mut refused = 0;
     for _ in 0..frames {
         // SAFETY: the octets are live and as many as is said.
-        let written = unsafe { libc::write(fd, octets.as_ptr().cast(), octets.len()) };
+        let written = unsafe { write(fd, octets.as_ptr().cast(), octets.len()) };
         refused += u32::from(written.cast_unsigned() != octets.len());
     }
     refused

@@ -4,7 +4,7 @@
 //! crosses no veth and no queue of its own, and the host side's egress never sees it. The uplink is a veth, whose other end
 //! is the wire; it is on every path alike, and on the floor its program redirects to the tap.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::net::if_::if_nametoindex;
@@ -12,7 +12,7 @@ use nix::net::if_::if_nametoindex;
 use super::{
     frame::Size,
     hop::costs,
-    lane::{Effort, Lane, Sender, Timed, stay_on_one_cpu},
+    lane::{Effort, Lane, Sender, Timed, on_one_cpu},
     path::{Joined, Kind},
     sample::{Direction, Run, Sample},
     session::{Measure, Session},
@@ -29,7 +29,7 @@ const WIRE: &str = "wire0";
 /// Rounds of a full run.
 const ROUNDS: u32 = 11;
 /// About how long one sample takes.
-const SAMPLE: Duration = Duration::from_millis(150);
+const SAMPLE: Duration = Duration::from_millis(100);
 /// About how long a path takes to be made and taken away.
 const JOIN: Duration = Duration::from_secs(1);
 /// The paths that the figures are about, and the floor. tapwire with its portal is like tapwire without: no frame reaches
@@ -47,13 +47,7 @@ fn takes(session: &Session) -> Duration {
 }
 
 fn run(session: &mut Session) -> Result<()> {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            stay_on_one_cpu()?;
-            measure(session)
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
-    })
+    on_one_cpu(|| measure(session))
 }
 
 /// A path with an uplink in front.
@@ -116,6 +110,6 @@ fn measure(session: &mut Session) -> Result<()> {
 }
 
 fn tables(run: &Run) -> String {
-    let title = |size: Size| format!("{NAME}: to-guest by bpf_redirect_peer, {} octets", size.name());
+    let title = |size: Size| format!("{NAME}: to-guest by bpf_redirect_peer, {}", size.name());
     Size::ALL.into_iter().map(|size| costs(run, NAME, &title(size), Direction::ToGuest, size)).collect()
 }

@@ -8,6 +8,7 @@ mod alike;
 mod arp;
 mod fixup;
 mod guard;
+mod portal;
 
 use aya::{TestRunOptions, maps::PerCpuArray, programs::TestRun as _};
 use binding_common::{
@@ -139,6 +140,7 @@ fn wire() -> Constants {
         mtu: 1500,
         tap_mtu: 1500,
         peer: false,
+        portal: None,
         from_peer: true,
         network_mac: GUEST,
         guest_mac: GuestMac::Nic,

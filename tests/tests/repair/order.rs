@@ -15,7 +15,7 @@ fn on(pod: &Pod, device: &str) -> Vec<String> {
 #[test]
 fn a_tcx_program_that_came_before_ours_is_named_and_passed_and_never_removed() {
     lab::require_root!();
-    let (tapwire, pod) = bound("passed", "tcx", &[]);
+    let (tapwire, pod) = bound("passed", "tcx", &["--to-guest", "redirect"]);
     let guest = Guest::new(&pod, "tap0", POD_MAC).unwrap();
     guest.configure("10.244.1.5/24", None).unwrap();
     assert_reaches(&guest);
@@ -50,7 +50,7 @@ fn what_was_there_at_attach_keeps_its_place() {
 #[test]
 fn a_filter_that_came_before_ours_is_named_and_left_to_its_owner() {
     lab::require_root!();
-    let (tapwire, pod) = bound("filter", "clsact", &[]);
+    let (tapwire, pod) = bound("filter", "clsact", &["--to-guest", "redirect"]);
     let filter = "tc filter add dev tap0 ingress protocol all prio 10 u32 match u32 0 0";
     pod.namespace.exec(&filter.split(' ').collect::<Vec<_>>()).unwrap();
     let reason = "the filter u32 (priority 10) comes before ours on tap0";
@@ -77,12 +77,15 @@ fn a_host_side_that_got_a_program_is_no_longer_jumped_to() {
         guest.configure("10.244.1.5/24", None).unwrap();
         assert_eq!(tapwire.show(BINDING).unwrap()["wire"]["to_network"], "peer");
         let _policy = Foreign::first(&pod.node, &pod.host_side, "policy", Verdict::Next).unwrap();
-        assert_degraded(
-            &tapwire,
-            "frames go by peer, but the host side vethpod carries a TC program that is not known to work with it",
-        );
-        assert_said(&repair(&tapwire), "frames to the network go by redirect, not by peer");
-        assert_eq!(tapwire.show(BINDING).unwrap()["wire"]["to_network"], "redirect");
+        let (word, why) = crate::state(&tapwire);
+        let by_peer =
+            "frames go by peer, but the host side vethpod carries a TC program that is not known to work with it";
+        assert!(word == "degraded" && why.contains(by_peer), "{word}: {why}");
+        let said = repair(&tapwire);
+        assert_said(&said, "frames to the network go by redirect, not by peer");
+        assert_said(&said, "frames to the guest go by redirect, not through a portal");
+        let wire = tapwire.show(BINDING).unwrap()["wire"].clone();
+        assert_eq!((&wire["to_network"], &wire["to_guest"]), (&"redirect".into(), &"redirect".into()));
         assert_reaches(&guest);
     }
 }

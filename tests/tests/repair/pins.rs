@@ -10,7 +10,7 @@ use crate::{HOOKS, assert_degraded, assert_reaches, assert_said, bound, repair, 
 fn all_pins_removed_by_hand() {
     lab::require_root!();
     for hook in HOOKS {
-        let (tapwire, pod) = bound("pins", hook, &["--mac-mode", "keep"]);
+        let (tapwire, pod) = bound("pins", hook, &["--mac-mode", "keep", "--to-guest", "redirect"]);
         let guest = Guest::new(&pod, "tap0", POD_MAC).unwrap();
         guest.configure("10.244.1.5/24", None).unwrap();
         assert_reaches(&guest);

@@ -12,11 +12,12 @@ use binding_common::{
     dhcp::{SERVER_MAC, Server},
 };
 use binding_user::{
-    datapath::Constants,
+    datapath::{Constants, PortalConstants},
     dhcp::Replies,
     guest_mac::GuestMac,
     lease::{Lease, LeaseRoute},
     neighbours::ArpTable,
+    portal,
 };
 
 use crate::guards::{GUARDS, Guards, relaxations};
@@ -44,10 +45,20 @@ enum Answers {
     DhcpAndAllArp,
 }
 
+/// Whether frames to the guest go through a portal, and what the kernel has to look at it with.
+#[derive(Clone, Copy, PartialEq)]
+enum Portal {
+    None,
+    Unchecked,
+    /// By a helper that kernels before 5.12 lack: there, attach never makes this.
+    Checked,
+}
+
 /// The values of one configuration, one of each dimension.
 #[derive(Clone, Copy)]
 struct Values {
     peer: bool,
+    portal: Portal,
     from_peer: bool,
     /// MTU of the pod NIC and of the tap.
     mtus: (u32, u32),
@@ -63,14 +74,23 @@ const SWITCH: [bool; 2] = [false, true];
 const MTUS: [(u32, u32); 4] = [(1500, 1500), (600, 600), (9000, 1500), (65_535, 65_521)];
 const INDEXES: [(u32, u32); 2] = [(2, 3), (i32::MAX as u32 - 1, i32::MAX as u32)];
 const GUEST_MACS: [GuestMac; 3] = [GuestMac::Nic, GuestMac::Learn, GuestMac::Fixed(OTHER_MAC)];
+const PORTALS: [Portal; 3] = [Portal::None, Portal::Unchecked, Portal::Checked];
 const ANSWERS: [Answers; 4] = [Answers::Nothing, Answers::Dhcp, Answers::DhcpAndTable, Answers::DhcpAndAllArp];
 
 /// Where a configuration stands in each dimension.
 type Place = Vec<usize>;
 
 /// How many values each dimension has, in the order of [`Values::at`].
-const SIZES: [usize; 7] =
-    [SWITCH.len(), SWITCH.len(), MTUS.len(), INDEXES.len(), GUEST_MACS.len(), ANSWERS.len(), GUARDS.len()];
+const SIZES: [usize; 8] = [
+    SWITCH.len(),
+    SWITCH.len(),
+    MTUS.len(),
+    INDEXES.len(),
+    GUEST_MACS.len(),
+    ANSWERS.len(),
+    GUARDS.len(),
+    PORTALS.len(),
+];
 
 impl Values {
     fn at(place: &Place) -> Self {
@@ -82,11 +102,12 @@ impl Values {
             guest_mac: GUEST_MACS[place[4]],
             answers: ANSWERS[place[5]],
             guard: GUARDS[place[6]],
+            portal: PORTALS[place[7]],
         }
     }
 
     fn name(&self) -> String {
-        let Self { peer, from_peer, mtus, indexes, guest_mac, answers, guard } = self;
+        let Self { peer, portal, from_peer, mtus, indexes, guest_mac, answers, guard } = self;
         let mut words = vec![if *peer { "peer" } else { "redirect" }.to_owned()];
         words.extend(from_peer.then(|| "from-peer".to_owned()));
         words.push(format!("mtu {}/{}", mtus.0, mtus.1));
@@ -103,11 +124,16 @@ impl Values {
         };
         words.push(answers.to_owned());
         words.push(guard.name());
+        words.extend(match portal {
+            Portal::None => None,
+            Portal::Unchecked => Some("portal, not checked".to_owned()),
+            Portal::Checked => Some("portal".to_owned()),
+        });
         words.join(", ")
     }
 
     fn configuration(self) -> Configuration {
-        let Self { peer, from_peer, mtus, indexes, guest_mac, answers, guard } = self;
+        let Self { peer, portal, from_peer, mtus, indexes, guest_mac, answers, guard } = self;
         let server = Server { lease: ADDRESS, identifier: GATEWAY, guest: guest_mac.expected(NETWORK_MAC) };
         let table = ArpTable { entries: vec![(GATEWAY.into(), SERVER_MAC)], others: None, server: SERVER_MAC };
         let (dhcp, arp) = match answers {
@@ -123,6 +149,13 @@ impl Values {
             mtu: mtus.0,
             tap_mtu: mtus.1,
             peer,
+            portal: match portal {
+                Portal::None => None,
+                _ => Some(PortalConstants {
+                    ifindex: indexes.0,
+                    check: portal == Portal::Checked && portal::has_check_mtu(),
+                }),
+            },
             from_peer,
             network_mac: NETWORK_MAC,
             guest_mac,

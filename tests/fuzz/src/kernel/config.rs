@@ -4,7 +4,12 @@ use binding_common::{
     dhcp::SERVER_MAC,
     guard::{Rule, Rules},
 };
-use binding_user::{datapath::Constants, guard::GuardConstants, guest_mac::GuestMac, neighbours::ArpTable};
+use binding_user::{
+    datapath::{Constants, PortalConstants},
+    guard::GuardConstants,
+    guest_mac::GuestMac,
+    neighbours::ArpTable,
+};
 
 use crate::{
     bindings::{self, Binding, GATEWAY, GATEWAY_MAC, GUEST, OTHER, OTHER_MAC},
@@ -32,6 +37,8 @@ impl Config {
             mtu: 1500,
             tap_mtu: 1500,
             peer: false,
+            // The loopback device, which is there wherever a test run is, and takes frames of any length.
+            portal: Some(PortalConstants { ifindex: 1, check: true }),
             from_peer: true,
             network_mac: GUEST,
             guest_mac: GuestMac::Nic,

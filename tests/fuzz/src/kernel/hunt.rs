@@ -114,6 +114,8 @@ impl Hunt {
                 Program::NicIn,
                 Program::NicIn,
                 Program::NicOut,
+                Program::HostOut,
+                Program::PortalIn,
             ]);
             step(
                 program,

@@ -1,17 +1,13 @@
 //! A path with a guest at its end that can run programs: its stack is the kernel's, behind a pump.
 
-use std::{process::Stdio, thread, time::Duration};
+use std::{process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 
 use crate::{
-    bench::{
-        lane::stay_on_one_cpu,
-        path::{Joined, TAP},
-    },
+    bench::{lane::on_one_cpu, path::Joined},
     cmd::{self, Running},
-    guest::Guest,
-    tap::Offloads,
+    guest::{GUEST_NIC, Guest},
     wait::wait_until,
 };
 
@@ -32,8 +28,11 @@ impl Bed {
     /// Puts a guest behind a path that is there, under a name of choice.
     pub fn of(name: &str, joined: Joined) -> Result<Self> {
         let mac = joined.guest.mac.map(|octet| format!("{octet:02x}")).join(":");
-        let guest = on_last_cpu(|| Guest::in_namespace(joined.tap_namespace(), TAP, &mac, Offloads::Virtio))?;
+        // A thread stays on the CPU of the one that started it: so the pump has one of its own, as a VM's vhost thread would,
+        // and a round does not depend on where the scheduler has put it.
+        let guest = on_one_cpu(|| Guest::behind(joined.port()?, &mac, joined.kind.offloads()))?;
         guest.namespace.set_sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
+        guest.namespace.ip(&["link", "set", GUEST_NIC, "mtu", &joined.mtu.to_string()])?;
         let (address, gateway) = (joined.guest.address, joined.gateway.address);
         guest.configure(&format!("{address}/{}", joined.prefix), Some(&gateway.to_string()))?;
         let server = serve(&joined).with_context(|| format!("iperf3's server behind {name}"))?;
@@ -63,18 +62,6 @@ impl Bed {
         let ping = ["busybox", "ping", "-c", "1", "-W", "5", &far];
         self.guest.exec(&ping).map(drop).with_context(|| format!("nothing passes through {}", self.name))
     }
-}
-
-/// A thread stays on the CPU of the one that started it: so the pump has one of its own, as a VM's vhost thread would, and a
-/// round does not depend on where the scheduler has put it.
-fn on_last_cpu<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            stay_on_one_cpu()?;
-            work()
-        });
-        thread.join().map_err(|_| anyhow!("a thread panicked"))?
-    })
 }
 
 /// Starts iperf3 at the far end, and waits until it listens.

@@ -17,6 +17,7 @@ pub(super) fn join(label: &str) -> Result<Joined> {
         kind: Kind::Floor,
         guest,
         prefix: 24,
+        mtu: 1500,
         gateway: far,
         far,
         seen: guest,

@@ -6,17 +6,22 @@
 
 mod bridge;
 mod floor;
+mod macvtap;
+mod masquerade;
+pub mod passt;
 pub mod tapwire;
 mod tcfilter;
 
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
 
 use crate::{
     bridge::BridgeBinding,
     netns::Namespace,
     pod::{HOST_MAC, POD_MAC, Pod},
+    port::FramePort,
     tap::{Offloads, TapFile},
     tapwire::Tapwire,
     wait::wait_until,
@@ -38,6 +43,12 @@ pub enum Kind {
     Bridge,
     /// Kata's tcfilter.
     Tcfilter,
+    /// `KubeVirt`'s masquerade binding.
+    Masquerade,
+    /// Kata's macvtap on the pod NIC.
+    Macvtap,
+    /// A process that ends connections. It carries no frames as they are, so there is no hop to measure.
+    Passt,
     /// tapwire with `--to-network redirect --to-guest redirect`.
     TapwireRedirect,
     /// tapwire with `--to-guest redirect`.
@@ -48,8 +59,17 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 6] =
-        [Self::Floor, Self::Bridge, Self::Tcfilter, Self::TapwireRedirect, Self::TapwirePeer, Self::Tapwire];
+    pub const ALL: [Self; 9] = [
+        Self::Floor,
+        Self::Bridge,
+        Self::Tcfilter,
+        Self::Masquerade,
+        Self::Macvtap,
+        Self::Passt,
+        Self::TapwireRedirect,
+        Self::TapwirePeer,
+        Self::Tapwire,
+    ];
 
     /// As it is written.
     pub const fn name(self) -> &'static str {
@@ -57,6 +77,9 @@ impl Kind {
             Self::Floor => "floor",
             Self::Bridge => "bridge",
             Self::Tcfilter => "tcfilter",
+            Self::Masquerade => "masquerade",
+            Self::Macvtap => "macvtap",
+            Self::Passt => "passt",
             Self::TapwireRedirect => "tapwire-redirect",
             Self::TapwirePeer => "tapwire-peer",
             Self::Tapwire => "tapwire",
@@ -67,8 +90,21 @@ impl Kind {
     pub fn missing(self) -> Option<String> {
         match self {
             Self::Floor | Self::Bridge | Self::Tcfilter => None,
+            Self::Masquerade => masquerade::missing(),
+            Self::Macvtap => macvtap::missing(),
+            Self::Passt => passt::missing(),
             Self::TapwireRedirect | Self::TapwirePeer | Self::Tapwire => tapwire::missing(),
         }
+    }
+
+    /// Whether frames pass as they are. What is not so has no hop, only connections.
+    pub const fn carries_frames(self) -> bool {
+        !matches!(self, Self::Passt)
+    }
+
+    /// What a guest can leave to this path: virtio-net's offloads, where it has the header for them.
+    pub const fn offloads(self) -> Offloads {
+        if self.carries_frames() { Offloads::Virtio } else { Offloads::None }
     }
 
     /// Makes the path, in namespaces of its own that bear `label`.
@@ -78,6 +114,9 @@ impl Kind {
             Self::Floor => floor::join(&label),
             Self::Bridge => bridge::join(&label),
             Self::Tcfilter => tcfilter::join(&label),
+            Self::Masquerade => masquerade::join(&label),
+            Self::Macvtap => macvtap::join(&label),
+            Self::Passt => passt::join(&label),
             Self::TapwireRedirect => tapwire::join(self, &label, &["redirect", "redirect"]),
             Self::TapwirePeer => tapwire::join(self, &label, &["peer", "redirect"]),
             Self::Tapwire => tapwire::join(self, &label, &[]),
@@ -110,6 +149,8 @@ pub struct Joined {
     pub guest: End,
     /// Length of the guest's prefix.
     pub prefix: u8,
+    /// What the path's own DHCP server has the guest take.
+    pub mtu: u16,
     /// To whom the guest sends what is not of its prefix, and on a path with NAT all that it sends.
     pub gateway: End,
     /// The far end: the node, on the link [`far_link`](Self::far_link).
@@ -132,6 +173,9 @@ enum Maker {
     /// Nothing but its namespaces.
     Namespaces,
     Bridge(#[expect(dead_code, reason = "held, not used")] BridgeBinding),
+    /// The folder with the file of the device.
+    Macvtap(TempDir),
+    Passt(passt::Passt),
     Tapwire(Tapwire),
 }
 
@@ -148,7 +192,7 @@ impl Joined {
         let [guest, far] = ends()?;
         let far_link = pod.host_side.clone();
         let place = Place::Pod(pod);
-        Ok(Self { kind, guest, prefix: 24, gateway: far, far, seen: guest, far_link, facts, maker, place })
+        Ok(Self { kind, guest, prefix: 24, mtu: 1500, gateway: far, far, seen: guest, far_link, facts, maker, place })
     }
 
     /// Where the tap is.
@@ -179,19 +223,31 @@ impl Joined {
     pub fn tapwire(&self) -> Option<&Tapwire> {
         match &self.maker {
             Maker::Tapwire(tapwire) => Some(tapwire),
-            Maker::Namespaces | Maker::Bridge(_) => None,
+            Maker::Namespaces | Maker::Bridge(_) | Maker::Macvtap(_) | Maker::Passt(_) => None,
         }
     }
 
     /// Opens the guest's end as a VM monitor does, and waits until the kernel has told everybody of its carrier.
     pub fn open(&self, offloads: Offloads) -> Result<TapFile> {
         let namespace = self.tap_namespace();
-        let tap = TapFile::open(namespace, TAP, offloads)?;
+        let tap = match &self.maker {
+            Maker::Macvtap(folder) => TapFile::open_node(&folder.path().join(TAP), offloads)?,
+            Maker::Passt(_) => bail!("{} has no tap", self.kind),
+            Maker::Namespaces | Maker::Bridge(_) | Maker::Tapwire(_) => TapFile::open(namespace, TAP, offloads)?,
+        };
         // The carrier is there at once, but bridges and queues throw frames away until they have been told.
         wait_until(&format!("carrier on {TAP} of {}", self.kind), Duration::from_secs(5), || {
             Ok(namespace.ip(&["-br", "link", "show", "dev", TAP])?.split_whitespace().nth(1) == Some("UP"))
         })?;
         Ok(tap)
+    }
+
+    /// The guest's end, whatever it is: with the offloads of [`Kind::offloads`].
+    pub fn port(&self) -> Result<Box<dyn FramePort>> {
+        match &self.maker {
+            Maker::Passt(passt) => Ok(Box::new(passt.connect()?)),
+            _ => Ok(Box::new(self.open(self.kind.offloads())?)),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use self::knob::{Held, Knob};
 use super::{
     flow::{Flow, bed::Bed, iperf::Load, turned},
     frame::Size,
-    lane::{Effort, Lane, stay_on_one_cpu},
+    lane::{Effort, Lane, on_one_cpu},
     report::{
         self,
         measures::{TUNING_HOP, TUNING_LATENCY, TUNING_TCP, TUNING_UDP},
@@ -52,15 +52,7 @@ fn round(session: &Session) -> Duration {
 }
 
 fn run(session: &mut Session) -> Result<()> {
-    // A thread of its own, so that only it is bound to a CPU.
-    let hops = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            stay_on_one_cpu()?;
-            hops(session)
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
-    });
-    hops.context("hop cost")?;
+    on_one_cpu(|| hops(session)).context("hop cost")?;
     flows(session).context("flows")
 }
 
