@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
 use anyhow::{Context as _, Result};
@@ -19,6 +19,7 @@ const MAP_LOOKUP: c_int = 1;
 const PROG_LOAD: c_int = 5;
 const LINK_CREATE: c_int = 28;
 const MAP_TYPE_ARRAY: u32 = 2;
+const PROG_TYPE_SOCKET_FILTER: u32 = 1;
 const PROG_TYPE_SCHED_CLS: u32 = 3;
 const TCX_INGRESS: u32 = 46;
 const F_BEFORE: u32 = 1 << 3;
@@ -116,6 +117,15 @@ pub struct Program(OwnedFd);
 impl Program {
     /// Loads a program of this name, at most 15 octets.
     pub fn load(name: &str, instructions: &[u64]) -> Result<Self> {
+        Self::load_as(PROG_TYPE_SCHED_CLS, name, instructions)
+    }
+
+    /// Loads a program that looks at frames and is of no device, as a tap takes to choose its queue.
+    pub fn load_filter(name: &str, instructions: &[u64]) -> Result<Self> {
+        Self::load_as(PROG_TYPE_SOCKET_FILTER, name, instructions)
+    }
+
+    fn load_as(kind: u32, name: &str, instructions: &[u64]) -> Result<Self> {
         #[repr(C)]
         struct Load {
             kind: u32,
@@ -130,7 +140,7 @@ impl Program {
             name: [u8; 16],
         }
         let mut load = Load {
-            kind: PROG_TYPE_SCHED_CLS,
+            kind,
             count: u32::try_from(instructions.len())?,
             instructions: u64::try_from(instructions.as_ptr().addr())?,
             licence: u64::try_from(c"GPL".as_ptr().addr())?,
@@ -171,6 +181,12 @@ impl Program {
             };
             call(LINK_CREATE, &link).context("attaching a program").map(Attached)
         })
+    }
+}
+
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -37,6 +37,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let mut command = Command::new(step::target().join("release/bench"));
     command.env("TAPWIRE_BIN", tapwire).arg("--json").arg(json);
+    // The document is of runs that are complete.
+    let complete = !options.quick && options.only.is_empty();
+    command.arg("--report").arg(if complete { step::root().join("docs") } else { step::target().join("bench") });
     if options.quick {
         command.arg("--quick");
     }

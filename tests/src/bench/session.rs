@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     MEASURES,
     path::{Joined, Kind},
+    report,
     sample::{Direction, Machine, Missing, PathFacts, Run, Sample},
 };
 use crate::{netns, tapwire::Tapwire};
@@ -25,6 +26,8 @@ pub struct Measure {
     pub name: &'static str,
     /// In a few words, for the progress bar.
     pub about: &'static str,
+    /// Whether a quick run has it unless it is asked for.
+    pub in_quick: bool,
     /// About how long it takes with this many paths, quick or not: the progress bar's share, which the measure works off
     /// by [`Session::worked`].
     pub takes: fn(&Session) -> Duration,
@@ -109,7 +112,7 @@ fn millis(time: Duration) -> u64 {
 pub fn run(options: &Options) -> Result<Run> {
     netns::clean_leftovers(netns::PREFIX)?;
     let machine = Machine::look(&Tapwire::new()?)?;
-    let (measures, kinds) = chosen(&options.only)?;
+    let (measures, kinds) = chosen(options)?;
     let mut session = Session {
         quick: options.quick,
         kinds: Vec::new(),
@@ -160,7 +163,7 @@ fn all(session: &mut Session, measures: &[&Measure]) -> Result<()> {
 }
 
 /// The measures and the paths of these names. A path brings all measures, and a measure all paths.
-fn chosen(only: &[String]) -> Result<(Vec<&'static Measure>, Vec<Kind>)> {
+fn chosen(Options { quick, only }: &Options) -> Result<(Vec<&'static Measure>, Vec<Kind>)> {
     let known = |name: &String| {
         MEASURES.iter().any(|measure| measure.name == *name) || Kind::ALL.iter().any(|kind| kind.name() == *name)
     };
@@ -171,7 +174,7 @@ fn chosen(only: &[String]) -> Result<(Vec<&'static Measure>, Vec<Kind>)> {
     let wanted = |name: &str| only.iter().any(|wanted| wanted == name);
     let mut measures: Vec<_> = MEASURES.iter().filter(|measure| wanted(measure.name)).collect();
     if measures.is_empty() {
-        measures.extend(MEASURES);
+        measures.extend(MEASURES.iter().filter(|measure| measure.in_quick || !quick));
     }
     let mut kinds: Vec<_> = Kind::ALL.into_iter().filter(|kind| wanted(kind.name())).collect();
     if kinds.is_empty() {
@@ -205,6 +208,7 @@ impl Run {
         MEASURES
             .iter()
             .map(|measure| (measure.table)(self))
+            .chain([report::table::verdicts(self)])
             .filter(|text| !text.is_empty())
             .collect::<Vec<_>>()
             .join("\n")

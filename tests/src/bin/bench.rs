@@ -19,6 +19,9 @@ struct Cli {
     /// Where every sample is written
     #[arg(long, value_name = "FILE", default_value = "target/bench/latest.json")]
     json: PathBuf,
+    /// Folder for a report with plots
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Cli { quick, only, json }: Cli) -> Result<()> {
+fn run(Cli { quick, only, json, report }: Cli) -> Result<()> {
     ensure!(lab::is_root(), "bench: needs root, to make network namespaces");
     let run = bench::run(&Options { quick, only })?;
     if let Some(folder) = json.parent() {
@@ -41,5 +44,9 @@ fn run(Cli { quick, only, json }: Cli) -> Result<()> {
     fs::write(&json, text + "\n").with_context(|| format!("writing {}", json.display()))?;
     println!("{}", run.tables());
     println!("every sample is in {}", json.display());
+    if let Some(folder) = report {
+        bench::report::write(&folder, &run)?;
+        println!("the report is {}", folder.join("benchmarks.md").display());
+    }
     Ok(())
 }

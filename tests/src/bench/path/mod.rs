@@ -9,7 +9,7 @@ mod floor;
 mod macvtap;
 mod masquerade;
 pub mod passt;
-mod tapwire;
+pub mod tapwire;
 mod tcfilter;
 
 use std::{fmt, net::Ipv4Addr, time::Duration};

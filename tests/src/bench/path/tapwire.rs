@@ -13,13 +13,23 @@ pub(super) fn missing() -> Option<String> {
 
 /// Attaches with the ways named: to-network, then to-guest. An empty list leaves both to tapwire.
 pub(super) fn join(kind: Kind, label: &str, ways: &[&str]) -> Result<Joined> {
+    attached(kind, label, ways, &[])
+}
+
+/// tapwire with its defaults, but for these options.
+pub fn with_options(label: &str, options: &[&str]) -> Result<Joined> {
+    attached(Kind::Tapwire, label, &[], options)
+}
+
+fn attached(kind: Kind, label: &str, ways: &[&str], more: &[&str]) -> Result<Joined> {
     let pod = quiet_pod(label)?;
     let tapwire = Tapwire::new()?;
     let help = tapwire.run(&["attach", "--help"])?;
     // A binary from before the portal has one way to the guest, and no flag for it.
     let flags = [("--to-network", "to_network"), ("--to-guest", "to_guest")];
     let asked = flags.iter().zip(ways).filter(|((flag, _), _)| help.contains(flag));
-    let options: Vec<&str> = asked.clone().flat_map(|((flag, _), way)| [*flag, *way]).collect();
+    let options: Vec<&str> =
+        asked.clone().flat_map(|((flag, _), way)| [*flag, *way]).chain(more.iter().copied()).collect();
     let shown = tapwire.attach(&pod, BINDING, &options)?;
     let wire = &shown["wire"];
     for ((_, key), way) in asked {
