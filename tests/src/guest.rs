@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{
     netns::{Namespace, PREFIX},
     pod::Pod,
+    port::FramePort,
     portal,
     pump::{Offloads, Pump},
     wait::wait_until,
@@ -49,6 +50,18 @@ impl Guest {
                 Ok(side.ip(&["-br", "link", "show", "dev", link])?.contains("LOWER_UP"))
             })?;
         }
+        Ok(Self { pump, namespace: guest })
+    }
+
+    /// A guest behind an end that is open already, its NIC up.
+    pub fn behind(port: Box<dyn FramePort>, mac: &str, offloads: Offloads) -> Result<Self> {
+        let guest = Namespace::with_prefix(PREFIX, "guest")?;
+        let pump = Pump::behind(port, (&guest, GUEST_NIC), offloads)?;
+        guest.ip(&["link", "set", GUEST_NIC, "address", mac])?;
+        guest.ip(&["link", "set", GUEST_NIC, "up"])?;
+        wait_until(&format!("carrier on {GUEST_NIC}"), Duration::from_secs(5), || {
+            Ok(guest.ip(&["-br", "link", "show", "dev", GUEST_NIC])?.contains("LOWER_UP"))
+        })?;
         Ok(Self { pump, namespace: guest })
     }
 

@@ -4,6 +4,8 @@
 //! and the integration tests both stand on it, and what it reports comes from the kernel and from other people's
 //! programs, never from ours. Everything it makes lies in namespaces of its own and goes away with the value that made it.
 
+pub mod bench;
+pub mod bpf;
 pub mod bridge;
 pub mod clients;
 pub mod cmd;
@@ -26,6 +28,7 @@ pub mod netns;
 pub mod observer;
 pub mod pair;
 pub mod pod;
+pub mod port;
 pub mod portal;
 pub mod pump;
 pub mod raw;

@@ -19,6 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::{
     netns::Namespace,
+    port::FramePort,
     tap::{FRAME_MAX, TapFile},
 };
 
@@ -38,13 +39,16 @@ pub struct Counters {
     pub lost: AtomicU64,
 }
 
+/// The guest's end of the path, and its NIC.
+type Ends = [Box<dyn FramePort>; 2];
+
 /// The thread that copies; it ends, and closes both taps, when this is dropped.
 #[derive(Debug)]
 pub struct Pump {
     stop: UnixStream,
     thread: Option<JoinHandle<Result<()>>>,
     counters: Arc<Counters>,
-    taps: Arc<[TapFile; 2]>,
+    taps: Arc<Ends>,
 }
 
 impl Pump {
@@ -54,8 +58,16 @@ impl Pump {
         (guest, guest_nic): (&Namespace, &str),
         offloads: Offloads,
     ) -> Result<Self> {
-        let taps = [TapFile::open(namespace, tap, offloads)?, TapFile::create(guest, guest_nic, offloads)?];
-        let taps = Arc::new(taps);
+        Self::behind(Box::new(TapFile::open(namespace, tap, offloads)?), (guest, guest_nic), offloads)
+    }
+
+    /// [`start`](Self::start) for a guest's end that is open already.
+    pub fn behind(
+        port: Box<dyn FramePort>,
+        (guest, guest_nic): (&Namespace, &str),
+        offloads: Offloads,
+    ) -> Result<Self> {
+        let taps: Arc<Ends> = Arc::new([port, Box::new(TapFile::create(guest, guest_nic, offloads)?)]);
         let (stop, stopped) = UnixStream::pair().context("making the pump's stop signal")?;
         let counters = Arc::new(Counters::default());
         let (seen, copied) = (Arc::clone(&counters), Arc::clone(&taps));
@@ -88,7 +100,8 @@ impl Drop for Pump {
     }
 }
 
-fn copy([tap, nic]: &[TapFile; 2], mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
+fn copy([tap, nic]: &Ends, mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
+    let (tap, nic) = (tap.as_ref(), nic.as_ref());
     let mut buffer = vec![0; FRAME_MAX];
     loop {
         let mut ready = [
@@ -112,13 +125,19 @@ fn copy([tap, nic]: &[TapFile; 2], mut stopped: &UnixStream, counters: &Counters
 }
 
 /// Whether one of the taps no longer has a device. A tap that is merely down also polls as in error.
-fn gone(tap: &TapFile, nic: &TapFile, buffer: &mut [u8]) -> bool {
+fn gone(tap: &dyn FramePort, nic: &dyn FramePort, buffer: &mut [u8]) -> bool {
     // Down is common for a moment (a test sets the link down): look again in a while, do not spin meanwhile.
     std::thread::sleep(std::time::Duration::from_millis(5));
     tap.read(buffer).is_err() || nic.read(buffer).is_err()
 }
 
-fn move_frames(from: &TapFile, to: &TapFile, buffer: &mut [u8], moved: &AtomicU64, lost: &AtomicU64) -> Result<()> {
+fn move_frames(
+    from: &dyn FramePort,
+    to: &dyn FramePort,
+    buffer: &mut [u8],
+    moved: &AtomicU64,
+    lost: &AtomicU64,
+) -> Result<()> {
     for _ in 0..BATCH {
         let Some(size) = from.read(buffer)? else {
             break;

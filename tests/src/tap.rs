@@ -7,6 +7,7 @@ use std::{
         fd::{AsFd, AsRawFd as _, BorrowedFd},
         unix::fs::OpenOptionsExt as _,
     },
+    path::Path,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -82,6 +83,23 @@ impl TapFile {
             other => other,
         };
         let file = file.with_context(|| format!("opening tap {name}"))?;
+        Self::set_up(file, offloads)
+    }
+
+    /// Opens a macvtap, whose queues are the openings of a device of its own.
+    pub fn open_node(path: &Path, offloads: Offloads) -> Result<Self> {
+        let open = || {
+            let file = Self::open_file(path)?;
+            // Its driver takes the flags and looks at no name.
+            let request = request("", libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR)?;
+            // SAFETY: the descriptor is open and the pointer is to a live ifreq.
+            unsafe { ioctl::set_iff(file.as_raw_fd(), &raw const request) }?;
+            Ok::<_, Errno>(file)
+        };
+        Self::set_up(open().with_context(|| format!("opening macvtap {}", path.display()))?, offloads)
+    }
+
+    fn set_up(file: File, offloads: Offloads) -> Result<Self> {
         let size = c_int::try_from(HEADER)?;
         // SAFETY: the descriptor is open and the pointer is to a live int.
         unsafe { ioctl::set_header_size(file.as_raw_fd(), &raw const size) }.context("setting the header size")?;
@@ -98,16 +116,20 @@ impl TapFile {
     }
 
     fn bind(name: &str, flags: c_int) -> Result<File, Errno> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open("/dev/net/tun")
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        let file = Self::open_file(Path::new("/dev/net/tun"))?;
         let request = request(name, flags)?;
         // SAFETY: the descriptor is open and the pointer is to a live ifreq.
         unsafe { ioctl::set_iff(file.as_raw_fd(), &raw const request) }?;
         Ok(file)
+    }
+
+    fn open_file(path: &Path) -> Result<File, Errno> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
     }
 
     /// Reads one header and frame; nothing when none is waiting.

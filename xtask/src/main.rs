@@ -1,8 +1,9 @@
-//! Set-up, build, demo and tests of tapwire: every chore of the repository is `cargo xtask VERB`.
+//! Set-up, build, demo, benchmark and tests of tapwire: every chore of the repository is `cargo xtask VERB`.
 //!
 //! An error is one line on stderr and exit code 1, as in tapwire itself: a chore that fails on a stranger's machine
 //! must say what to do, not where in our code it happened.
 
+mod bench;
 mod build;
 mod demo;
 mod fuzz;
@@ -31,6 +32,8 @@ enum Verb {
     Build,
     /// Boot a real VM on a pod's NIC and show that it works, set-up included
     Demo,
+    /// Measure tapwire beside other ways to join a VM to a pod, set-up included
+    Bench(bench::Options),
     /// Run every lint and every test, set-up included
     #[command(visible_alias = "ci")]
     Test(test::Options),
@@ -62,6 +65,10 @@ fn run(verb: &Verb) -> anyhow::Result<bool> {
         Verb::Demo => {
             setup::run(&setup::Options::default())?;
             demo::run(&build::tapwire()?.path)?;
+        }
+        Verb::Bench(options) => {
+            setup::run(&setup::Options::default())?;
+            return bench::run(options);
         }
         Verb::Test(options) => {
             setup::run(&setup::Options::default())?;

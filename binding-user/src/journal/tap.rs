@@ -32,4 +32,14 @@ pub struct TapBefore {
     /// The MTU in octets, if it was changed: only `repair` does that, to a tap that was made in place of another.
     #[serde(default)]
     pub mtu: Option<u32>,
+    /// The root qdisc was the kernel's own, which attach takes away.
+    #[serde(default)]
+    pub queued: bool,
+}
+
+impl TapRecord {
+    /// Whether the queue before the tap is not somebody's choice.
+    pub(crate) fn may_lose_queue(&self) -> bool {
+        self.before.is_none_or(|before| before.queued)
+    }
 }

@@ -168,6 +168,8 @@ pub(super) const NEEDS: &[Need] = &[
     tool("strip", "makes programs small enough for an initramfs", &["binutils"]),
     tool("ip", "makes the namespaces of the lab", &["iproute2"]),
     tool("iperf3", "sends traffic", &["iperf3"]),
+    tool("nft", "is NAT of a path to compare with", &["nftables"]),
+    tool("passt", "is a path to compare with", &["passt"]),
     tool("ethtool", "switches offloads in tests", &["ethtool"]),
     tool("nft", "sets up a node's packet filter in tests", &["nftables"]),
     tool("tcpdump", "lets tests see what is on the wire", &["tcpdump"]),
