@@ -3,6 +3,7 @@
 //! All paths are there at once. The paths are the innermost loop, and each round begins with another one, so that what
 //! disturbs the machine disturbs all, and none is always the one after the busiest.
 
+mod awake;
 pub mod bed;
 mod connects;
 mod cpu;
@@ -13,11 +14,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use self::{bed::Bed, iperf::Load};
+use self::{awake::Awake, bed::Bed, iperf::Load};
 use super::{
     report::{
         self,
-        measures::{CONNECTS, CPU, P50, P99, P999, TCP_1, TCP_8, UDP_64, UDP_1400},
+        measures::{AWAKE_P50, AWAKE_P99, CONNECTS, CPU, P50, P99, P999, TCP_1, TCP_8, UDP_64, UDP_1400},
     },
     sample::{
         Direction::{self, Both, ToGuest, ToNetwork},
@@ -64,7 +65,10 @@ fn run(session: &mut Session) -> Result<()> {
     let mut beds = Vec::new();
     for kind in session.kinds() {
         let joined = session.join(kind, "flow")?;
-        beds.push(Bed::of(kind.name(), joined)?);
+        match Bed::of(kind.name(), joined) {
+            Ok(bed) => beds.push(bed),
+            Err(error) => session.leave_out(kind, format!("flows: {error:#}")),
+        }
         session.worked(BED);
     }
     let quick = session.quick();
@@ -80,7 +84,7 @@ fn run(session: &mut Session) -> Result<()> {
 }
 
 fn table(run: &Run) -> String {
-    report::table::measures(run, &[TCP_1, TCP_8, UDP_64, UDP_1400, P50, P99, P999, CONNECTS, CPU])
+    report::table::measures(run, &[TCP_1, TCP_8, UDP_64, UDP_1400, P50, P99, P999, AWAKE_P50, AWAKE_P99, CONNECTS, CPU])
 }
 
 /// One measurement on one path, which may give several figures.
@@ -88,14 +92,16 @@ fn table(run: &Run) -> String {
 pub enum Flow {
     /// iperf3.
     Iperf(Load, Direction),
-    /// Request-response.
+    /// Request-response, with CPUs that sleep when they may.
     Latency,
+    /// Request-response, with CPUs that are kept awake.
+    AwakeLatency,
     /// Connections per second.
     Connects,
 }
 
 /// All of a full run.
-const FULL: [Flow; 12] = [
+const FULL: [Flow; 13] = [
     Flow::Iperf(Load::Tcp(1), ToNetwork),
     Flow::Iperf(Load::Tcp(1), ToGuest),
     Flow::Iperf(Load::Tcp(1), Both),
@@ -107,12 +113,18 @@ const FULL: [Flow; 12] = [
     Flow::Iperf(Load::Udp(1400), ToNetwork),
     Flow::Iperf(Load::Udp(1400), ToGuest),
     Flow::Latency,
+    Flow::AwakeLatency,
     Flow::Connects,
 ];
 
 /// Those of a quick run: without the ones that say least.
-const QUICK: [Flow; 4] =
-    [Flow::Iperf(Load::Tcp(1), ToNetwork), Flow::Iperf(Load::Tcp(1), ToGuest), Flow::Latency, Flow::Connects];
+const QUICK: [Flow; 5] = [
+    Flow::Iperf(Load::Tcp(1), ToNetwork),
+    Flow::Iperf(Load::Tcp(1), ToGuest),
+    Flow::Latency,
+    Flow::AwakeLatency,
+    Flow::Connects,
+];
 
 impl Flow {
     /// What a run measures.
@@ -128,6 +140,7 @@ impl Flow {
             Self::Iperf(Load::Udp(SMALL), _) => UDP_64,
             Self::Iperf(Load::Udp(_), _) => UDP_1400,
             Self::Latency => P50,
+            Self::AwakeLatency => AWAKE_P50,
             Self::Connects => CONNECTS,
         }
     }
@@ -136,7 +149,7 @@ impl Flow {
     pub fn direction(self) -> Direction {
         match self {
             Self::Iperf(_, direction) => direction,
-            Self::Latency => Both,
+            Self::Latency | Self::AwakeLatency => Both,
             Self::Connects => ToNetwork,
         }
     }
@@ -161,6 +174,7 @@ impl Flow {
 
     fn readings(self, bed: &Bed, quick: bool) -> Result<Vec<(&'static str, f64, &'static str)>> {
         let measure = self.measure();
+        let (requests, connections) = if quick { (QUICK_REQUESTS, QUICK_CONNECTIONS) } else { (REQUESTS, CONNECTIONS) };
         Ok(match self {
             Self::Iperf(load, direction) => {
                 let moved = iperf::run(bed, load, direction, quick)?;
@@ -174,15 +188,26 @@ impl Flow {
                 }
             }
             Self::Latency => {
-                let seen = latency::run(bed, if quick { QUICK_REQUESTS } else { REQUESTS })?;
+                let seen = latency::run(bed, requests)?;
                 vec![(P50, seen.p50, "µs"), (P99, seen.p99, "µs"), (P999, seen.p999, "µs")]
             }
+            Self::AwakeLatency => {
+                let seen = awake(|| latency::run(bed, requests))?;
+                vec![(AWAKE_P50, seen.p50, "µs"), (AWAKE_P99, seen.p99, "µs")]
+            }
             Self::Connects => {
-                let rate = connects::run(bed, if quick { QUICK_CONNECTIONS } else { CONNECTIONS })?;
+                let rate = awake(|| connects::run(bed, connections))?;
                 vec![(measure, rate, "connections/s")]
             }
         })
     }
+}
+
+/// Measures while no CPU idles.
+fn awake<T>(measure: impl FnOnce() -> Result<T>) -> Result<T> {
+    let awake = Awake::start()?;
+    let measured = measure();
+    awake.end().and(measured)
 }
 
 /// Paths in the order of a round: each begins with another one.

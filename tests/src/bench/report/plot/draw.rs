@@ -70,7 +70,7 @@ fn begin<'a>(svg: &'a mut String, title: &str, height: u32) -> Result<Area<'a>> 
     let centred = |size| text(size, HPos::Center);
     let middle = WIDTH.cast_signed() / 2;
     root.draw(&Text::new(title.to_owned(), (middle, 16), centred(20))).map_err(lost)?;
-    let legend = "each dot is one sample; the black line, and the figure at the right, is the median";
+    let legend = "each dot is one sample; black lines are medians";
     root.draw(&Text::new(legend, (middle, 42), centred(13))).map_err(lost)?;
     Ok(root)
 }
@@ -92,7 +92,7 @@ fn strip(area: &Area<'_>, panel: &Panel) -> Result<()> {
         .x_labels(8)
         .light_line_style(WHITE)
         .bold_line_style(BLACK.mix(0.12))
-        .x_label_formatter(&|value| shown(*value))
+        .x_label_formatter(&|value| tick(*value))
         .x_desc(panel.unit.as_str())
         .y_desc("path")
         .axis_desc_style((FONT, 14))
@@ -121,6 +121,11 @@ fn chart<'a, 'b>(area: &Area<'b>, title: &str, x: Range<f64>, y: Range<f64>, rig
         .y_label_area_size(NAMES)
         .build_cartesian_2d(x, y)
         .map_err(lost)
+}
+
+/// A value on an axis, which is a round one.
+fn tick(value: f64) -> String {
+    if value.fract() == 0.0 && value < 10_000.0 { format!("{value}") } else { shown(value) }
 }
 
 /// The samples, spread across the row so that equal ones are seen.
@@ -164,7 +169,7 @@ pub(super) fn growth(title: &str, bands: &[Row]) -> Result<String> {
             .bold_line_style(BLACK.mix(0.12))
             .x_labels(11)
             .x_label_formatter(&|value| format!("{value:.0}"))
-            .y_label_formatter(&|value| shown(*value))
+            .y_label_formatter(&|value| tick(*value))
             .x_desc("bindings on the node, this one included")
             .y_desc("wall time, ms")
             .axis_desc_style((FONT, 14))
