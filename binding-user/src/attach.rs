@@ -17,7 +17,7 @@ use crate::{
     netns::Netns,
     plan::{check_not_the_machines_own, constants, plan},
     portal::{Node, ToGuest},
-    repair,
+    queue, repair,
     request::AttachRequest,
     swap::swap,
     sysctl::{self, DISABLE_IPV6},
@@ -175,7 +175,7 @@ pub(crate) async fn find_or_make_tap(journal: &Journal, netlink: &Netlink, netns
     Ok(tap::create(netlink, netns, &spec).await?.nic.ifindex)
 }
 
-/// Silences the tap: nothing of the pod's stack reaches the guest. One that was made gets its settings and its name.
+/// Silences the tap: nothing of the pod's stack reaches the guest; and takes its queue away. One that was made gets its settings and its name.
 async fn prepare_tap(journal: &Journal, ifindex: u32, netlink: &Netlink, netns: &Netns) -> Result<()> {
     let record = &journal.tap;
     if record.made_as.is_some() {
@@ -183,6 +183,7 @@ async fn prepare_tap(journal: &Journal, ifindex: u32, netlink: &Netlink, netns: 
         netlink.set_name(ifindex, &record.name).await?;
     }
     sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
+    queue::take_away(record, ifindex, netlink).await?;
     netlink.set_arp(ifindex, false).await
 }
 

@@ -14,6 +14,7 @@ use crate::{
     netns::Netns,
     nic::Nic,
     portal::Node,
+    queue,
     sysctl::{self, DISABLE_IPV6},
 };
 
@@ -157,6 +158,8 @@ impl Scene {
         let Some(before) = journal.tap.before else {
             return self.netlink.delete_link(tap.ifindex).await;
         };
+        // While it is up: the kernel gives a link its own queue when it goes up, or at once.
+        queue::give_back(&journal.tap, tap.ifindex, &self.netlink).await?;
         if !before.up {
             self.netlink.set_down(tap.ifindex).await?;
         }

@@ -32,7 +32,10 @@ use crate::{
     wire::Wire,
 };
 
+mod tap;
 mod valid;
+
+pub use tap::{TapBefore, TapRecord};
 
 /// Octets that a journal may have: of a pod NIC with thousands of routes.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -62,38 +65,6 @@ pub enum Phase {
     /// Nothing of it is left: an `attach` that was to make it anew took it apart, and failed. Kept for the lease that it
     /// was changed to.
     Cleared,
-}
-
-/// What attach did, or will do, with the tap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TapRecord {
-    /// Name of the device.
-    pub name: String,
-    /// The name under which attach makes the tap, before it is known by its index; `None` for a tap that was there. A
-    /// random one: what is deleted by this name can be nobody else's.
-    pub made_as: Option<String>,
-    /// What an existing tap was like; `None` when attach makes it, and detach deletes it.
-    pub before: Option<TapBefore>,
-    /// Interface index, once it is known.
-    pub ifindex: Option<u32>,
-    /// MTU in octets.
-    pub mtu: u32,
-    /// More than one queue can be opened.
-    pub multi_queue: bool,
-}
-
-/// What attach changes on a tap that was there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TapBefore {
-    /// The link was up.
-    pub up: bool,
-    /// ARP was on.
-    pub arp: bool,
-    /// The sysctl `disable_ipv6`; `None` without IPv6 in the kernel.
-    pub disable_ipv6: Option<i32>,
-    /// The MTU in octets, if it was changed: only `repair` does that, to a tap that was made in place of another.
-    #[serde(default)]
-    pub mtu: Option<u32>,
 }
 
 /// The record of one binding.

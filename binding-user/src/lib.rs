@@ -36,6 +36,7 @@ pub mod peer;
 pub mod plan;
 pub mod podfile;
 pub mod portal;
+mod queue;
 pub mod repair;
 pub mod report;
 pub mod request;

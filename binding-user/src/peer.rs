@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Result,
-    datapath::{hook::is_in_node_place, tcx},
+    datapath::{
+        hook::{NODE_PRIORITY, is_in_node_place},
+        tcx,
+    },
     netlink::{Netlink, tc::Filter},
     netns::Netns,
     nic::Nic,
@@ -32,7 +35,7 @@ pub enum HostSide {
         root: Option<String>,
         /// `clsact` or `ingress`, if it has either.
         hook_qdisc: Option<String>,
-        /// Somebody else's filter is where ours would be.
+        /// Somebody else's filter is where ours would be, or has its priority.
         occupied: bool,
     },
     /// The pod NIC is no veth, and has no host side.
@@ -73,7 +76,8 @@ pub async fn find_host_side(nic: &Nic, pod: &Netns, node: &Netns) -> Result<Host
     let is_ours = |filter: &&Filter| is_in_node_place(filter) && filter.bpf_name.as_deref() == Some(HOST_OUT);
     let mut others = tc.egress.iter().filter(|filter| !is_ours(filter));
     Ok(HostSide::Seen {
-        occupied: others.clone().any(is_in_node_place),
+        // Of filters of one priority the newest is asked first, and ours is to be asked last.
+        occupied: others.clone().any(|filter| filter.priority == NODE_PRIORITY),
         tc_programs: !tc.ingress.is_empty() || others.next().is_some(),
         root: tc.root.map(|root| root.kind),
         hook_qdisc: tc.hook_qdisc,

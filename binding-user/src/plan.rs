@@ -24,6 +24,7 @@ use crate::{
     node::NodeRecord,
     peer::find_host_side,
     portal::{self, PortalRecord, ToGuest, cni, decide::Ground, look},
+    queue,
     request::{AttachRequest, DhcpMode},
     snapshot::Snapshot,
     sysctl::{self, DISABLE_IPV6},
@@ -239,10 +240,11 @@ async fn tap_record(request: &AttachRequest, facts: &Facts, netlink: &Netlink, n
             .with_hint("a tap that a guest is behind needs none; remove it first"));
     }
     let disable_ipv6 = sysctl::read_ipv6(netns, &tap.nic.name, DISABLE_IPV6)?;
+    let queued = queue::is_kernels_own(&netlink.tc(tap.nic.ifindex).await?);
     Ok(TapRecord {
         name: tap.nic.name,
         made_as: None,
-        before: Some(TapBefore { up: tap.nic.up, arp: tap.nic.arp, disable_ipv6, mtu: None }),
+        before: Some(TapBefore { up: tap.nic.up, arp: tap.nic.arp, disable_ipv6, mtu: None, queued }),
         ifindex: Some(tap.nic.ifindex),
         mtu: tap.nic.mtu,
         multi_queue: tap.multi_queue,

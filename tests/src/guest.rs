@@ -8,6 +8,7 @@ use crate::{
     netns::{Namespace, PREFIX},
     pod::Pod,
     port::FramePort,
+    portal,
     pump::{Offloads, Pump},
     wait::wait_until,
 };
@@ -32,7 +33,9 @@ impl Guest {
 
     /// [`new`](Self::new) with chosen offloads.
     pub fn with_offloads(pod: &Pod, tap: &str, mac: &str, offloads: Offloads) -> Result<Self> {
-        Self::in_namespace(&pod.namespace, tap, mac, offloads)
+        let guest = Self::in_namespace(&pod.namespace, tap, mac, offloads)?;
+        portal::wait_for(pod, tap)?;
+        Ok(guest)
     }
 
     /// A guest behind a tap in any namespace.

@@ -21,8 +21,10 @@ use crate::tapwire::Tapwire;
 /// System calls by which tapwire changes something: netlink, taps, eBPF, files.
 const CHANGES: &str = "sendto,sendmsg,ioctl,bpf,write,rename,unlink,unlinkat,rmdir,mkdir,mount";
 
-/// Commands of bpf(2) that only look.
-const LOOKS: [&str; 6] = [
+/// Calls that only look, or change nothing but the process itself.
+const LOOKS: [&str; 8] = [
+    ", SIOCGIFINDEX,",
+    ", FIONBIO,",
     "(BPF_OBJ_GET,",
     "(BPF_OBJ_GET_INFO_BY_FD,",
     "(BPF_PROG_GET_FD_BY_ID,",
@@ -30,6 +32,15 @@ const LOOKS: [&str; 6] = [
     "(BPF_MAP_LOOKUP_ELEM,",
     "(BPF_MAP_GET_FD_BY_ID,",
 ];
+
+/// Whether a call only asks a question of rtnetlink: its kinds come by four, of which the third asks (`RTM_FAM` in
+/// linux/rtnetlink.h). strace names them, or gives their numbers.
+fn is_question(call: &str) -> bool {
+    let Some((_, kind)) = call.split_once("nlmsg_type=") else { return false };
+    let number = kind.strip_prefix("0x").and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit()).next());
+    let number = number.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    kind.starts_with("RTM_GET") || number.is_some_and(|number| number >= 16 && number % 4 == 2)
+}
 
 /// How long the process is held after each of them, in microseconds: long against the way of a signal.
 const HOLD: u32 = 2000;
@@ -72,7 +83,9 @@ fn watch(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<(usize, Ex
     let lines = BufReader::new(child.stderr.take().context("strace has no output")?);
     // One line a call; a call that another thread interrupts takes a second line when it goes on.
     let calls = lines.lines().map_while(Result::ok).filter(|line| {
-        line.contains('(') && !line.contains(" resumed>") && !LOOKS.iter().any(|look| line.contains(look))
+        line.contains('(') && !line.contains(" resumed>")
+            && !LOOKS.iter().any(|look| line.contains(look))
+            && !is_question(line)
     });
     let mut last = String::new();
     let mut seen = 0;
@@ -84,4 +97,22 @@ fn watch(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<(usize, Ex
         }
     }
     Ok((seen, child.wait()?, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_question;
+
+    #[test]
+    fn a_question_is_told_from_a_change() {
+        for (call, question) in [
+            ("sendto(12, [{nlmsg_len=52, nlmsg_type=0x12 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST", true),
+            ("sendto(12, [{nlmsg_len=52, nlmsg_type=RTM_GETLINK, nlmsg_flags=NLM_F_REQUEST", true),
+            ("sendto(12, [{nlmsg_len=52, nlmsg_type=0x13 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST", false),
+            ("sendto(12, [{nlmsg_len=52, nlmsg_type=RTM_NEWLINK, nlmsg_flags=NLM_F_REQUEST", false),
+            ("ioctl(8, TUNSETPERSIST, 0x1)", false),
+        ] {
+            assert_eq!(is_question(call), question, "{call}");
+        }
+    }
 }

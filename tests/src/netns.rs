@@ -93,6 +93,14 @@ impl Namespace {
         self.exec(&line)
     }
 
+    /// Waits until the kernel has taken notice of a link's carrier. Before that, queues and bridges drop what would go out
+    /// of it, although the carrier is there already.
+    pub fn wait_for_carrier(&self, link: &str) -> Result<()> {
+        wait_until(&format!("carrier on {link}"), Duration::from_secs(5), || {
+            Ok(self.ip(&["-br", "link", "show", "dev", link])?.split_whitespace().nth(1) == Some("UP"))
+        })
+    }
+
     /// Starts a command in the namespace; it is killed when the result is dropped.
     pub fn spawn(&self, command: &mut Command) -> Result<Running> {
         // A child belongs to the namespace of the thread that started it.

@@ -39,12 +39,16 @@ pub struct Counters {
     pub lost: AtomicU64,
 }
 
+/// The guest's end of the path, and its NIC.
+type Ends = [Box<dyn FramePort>; 2];
+
 /// The thread that copies; it ends, and closes both taps, when this is dropped.
 #[derive(Debug)]
 pub struct Pump {
     stop: UnixStream,
     thread: Option<JoinHandle<Result<()>>>,
     counters: Arc<Counters>,
+    taps: Arc<Ends>,
 }
 
 impl Pump {
@@ -63,15 +67,20 @@ impl Pump {
         (guest, guest_nic): (&Namespace, &str),
         offloads: Offloads,
     ) -> Result<Self> {
-        let nic = TapFile::create(guest, guest_nic, offloads)?;
+        let taps: Arc<Ends> = Arc::new([port, Box::new(TapFile::create(guest, guest_nic, offloads)?)]);
         let (stop, stopped) = UnixStream::pair().context("making the pump's stop signal")?;
         let counters = Arc::new(Counters::default());
-        let seen = Arc::clone(&counters);
+        let (seen, copied) = (Arc::clone(&counters), Arc::clone(&taps));
         let thread = std::thread::Builder::new()
             .name("pump".to_owned())
-            .spawn(move || copy(&*port, &nic, &stopped, &seen))
+            .spawn(move || copy(&copied, &stopped, &seen))
             .context("starting the pump")?;
-        Ok(Self { stop, thread: Some(thread), counters })
+        Ok(Self { stop, thread: Some(thread), counters, taps })
+    }
+
+    /// Changes what guest and tap take in one piece, while frames go on.
+    pub fn set_offloads(&self, offloads: Offloads) -> Result<()> {
+        self.taps.iter().try_for_each(|tap| tap.set_offloads(offloads))
     }
 
     /// What went through so far.
@@ -91,7 +100,8 @@ impl Drop for Pump {
     }
 }
 
-fn copy(tap: &dyn FramePort, nic: &dyn FramePort, mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
+fn copy([tap, nic]: &Ends, mut stopped: &UnixStream, counters: &Counters) -> Result<()> {
+    let (tap, nic) = (tap.as_ref(), nic.as_ref());
     let mut buffer = vec![0; FRAME_MAX];
     loop {
         let mut ready = [

@@ -16,8 +16,9 @@ use nix::{
 
 use crate::{
     netns::Namespace,
+    pod::Pod,
+    portal,
     tap::{FRAME_MAX, HEADER, Offloads, TapFile, VnetHeader},
-    wait::wait_until,
 };
 
 /// Waits until there is something to read; false when the time is over.
@@ -41,12 +42,18 @@ impl TapPort {
         Ok(Self { tap: TapFile::open(namespace, tap, offloads)? })
     }
 
-    /// [`open`](Self::open), and waits for the carrier, before which the kernel drops what goes out of the tap.
+    /// [`open`](Self::open), and waits until the kernel has taken notice of the carrier. Before that, it drops what goes
+    /// out of the tap, and a bridge what it would send there.
     pub fn ready(namespace: &Namespace, tap: &str, offloads: Offloads) -> Result<Self> {
         let port = Self::open(namespace, tap, offloads)?;
-        wait_until(&format!("carrier on {tap}"), Duration::from_secs(5), || {
-            Ok(namespace.ip(&["-br", "link", "show", "dev", tap])?.contains("LOWER_UP"))
-        })?;
+        namespace.wait_for_carrier(tap)?;
+        Ok(port)
+    }
+
+    /// [`ready`](Self::ready) for a tap of a pod: its portal is ready, too, if it has one.
+    pub fn behind(pod: &Pod, tap: &str, offloads: Offloads) -> Result<Self> {
+        let port = Self::ready(&pod.namespace, tap, offloads)?;
+        portal::wait_for(pod, tap)?;
         Ok(port)
     }
 
@@ -242,7 +249,7 @@ fn tag_beside(message: &libc::msghdr) -> Option<[u8; 4]> {
 }
 
 /// Sets an integer option of a socket.
-fn set(socket: &OwnedFd, level: c_int, option: c_int, value: c_int) -> Result<()> {
+pub(crate) fn set(socket: &OwnedFd, level: c_int, option: c_int, value: c_int) -> Result<()> {
     let size = libc::socklen_t::try_from(size_of::<c_int>())?;
     // SAFETY: the value is live and as long as is said.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
@@ -255,7 +262,8 @@ fn address_size() -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default()
 }
 
-fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
+/// Binds a packet socket to a link.
+pub(crate) fn bind(socket: &OwnedFd, index: u32, protocol: u16) -> Result<()> {
     // SAFETY: an address is plain data, for which all zero is a value.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET)?;

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{guest::Guest, netns::Namespace, pod::Pod, pump::Offloads, tapwire::Tapwire, wait::wait_until};
+use crate::{guest::Guest, netns::Namespace, pod::Pod, portal, pump::Offloads, tapwire::Tapwire, wait::wait_until};
 
 /// Name of the one binding of a scene.
 pub const BINDING: &str = "b";
@@ -45,7 +45,8 @@ impl Scene {
         let pod = &self.pod.namespace;
         wait_until("carrier on tap0", Duration::from_secs(5), || {
             Ok(pod.ip(&["-br", "link", "show", "dev", "tap0"])?.contains("LOWER_UP"))
-        })
+        })?;
+        portal::wait_for(&self.pod, "tap0")
     }
 
     /// A counter of the binding.

@@ -70,7 +70,7 @@ struct Way<'a> {
 /// Sends both ways between the tap `tap0` of a pod, which nobody else may read, and its host side, while `work` is done and
 /// at least for `least` frames. Gives what `work` gave.
 pub fn during<T>(pod: &Pod, least: u64, work: impl FnOnce(&TapPort) -> T) -> Result<(T, Streamed)> {
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None)?;
+    let tap = TapPort::behind(pod, "tap0", Offloads::None)?;
     let host = RawPort::open(&pod.node, &pod.host_side)?;
     let (guest, node) = (octets(&pod.mac)?, octets(HOST_MAC)?);
     // A host of the subnet, which the node itself is not: nobody answers.
@@ -186,6 +186,7 @@ pub fn datagram(to: &[u8], from: &[u8], [source, destination]: [[u8; 4]; 2]) -> 
     [to, from, &[8, 0], &ip, &udp, &[0; 18]].concat()
 }
 
-fn octets(mac: &str) -> Result<Vec<u8>> {
+/// A MAC as its octets.
+pub fn octets(mac: &str) -> Result<Vec<u8>> {
     mac.split(':').map(|octet| u8::from_str_radix(octet, 16).with_context(|| format!("{mac} is no MAC"))).collect()
 }

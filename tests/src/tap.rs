@@ -103,9 +103,16 @@ impl TapFile {
         let size = c_int::try_from(HEADER)?;
         // SAFETY: the descriptor is open and the pointer is to a live int.
         unsafe { ioctl::set_header_size(file.as_raw_fd(), &raw const size) }.context("setting the header size")?;
+        let tap = Self { file };
+        tap.set_offloads(offloads)?;
+        Ok(tap)
+    }
+
+    /// Changes what the reader takes in one piece, as a guest does when it sets its NIC's features.
+    pub fn set_offloads(&self, offloads: Offloads) -> Result<()> {
         // SAFETY: the descriptor is open; the argument is a plain integer.
-        unsafe { ioctl::set_offload(file.as_raw_fd(), offloads.bits()) }.context("setting the offloads")?;
-        Ok(Self { file })
+        unsafe { ioctl::set_offload(self.file.as_raw_fd(), offloads.bits()) }.context("setting the offloads")?;
+        Ok(())
     }
 
     fn bind(name: &str, flags: c_int) -> Result<File, Errno> {

@@ -16,6 +16,7 @@ use lab::{
     BINDING, ClientKind, DhcpClient, Guest, Namespace, Offloads, Pod, Scene, Tapwire, fingerprint,
     guest::GUEST_NIC,
     interrupt::{Fate, kill_after},
+    portal,
     tapwire::attach_arguments,
     wait::wait_until,
 };
@@ -44,13 +45,17 @@ const TCX: Way = Way { hook: "tcx", options: &["--hook", "tcx"] };
 const TCX_KEEP: Way =
     Way { hook: "tcx", options: &["--hook", "tcx", "--mac-mode", "keep", "--to-network", "redirect"] };
 
-/// Whether this kernel has TCX, which came with 6.6. That it is found where it is, is a promise of its own.
-fn has_tcx() -> bool {
+/// The kernel's first two numbers.
+fn version() -> (u32, u32) {
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// Whether this kernel has TCX, which came with 6.6. That it is found where it is, is a promise of its own.
+fn has_tcx() -> bool {
     let found = tcx::is_supported("lo").unwrap();
-    assert_eq!(found, version >= (6, 6), "TCX on {release}");
+    assert_eq!(found, version() >= (6, 6), "TCX on {:?}", version());
     found
 }
 
@@ -188,6 +193,70 @@ fn lives(way: Way) {
     drop(guest);
     tapwire.run(&["detach", BINDING]).unwrap();
     assert_restored(&pod, &tapwire, &before, "detach");
+}
+
+/// Whether frames into a portal that is gone are noticed (`bpf_check_mtu`, 5.12).
+fn notices_loss() -> bool {
+    version() >= (5, 12)
+}
+
+/// The portal's life: taken, used for all that goes to the guest, deleted by hand, made again, withdrawn at detach.
+fn portal_lives(way: Way) {
+    if !is_there(way) {
+        return;
+    }
+    let pod = pod("portal");
+    let before = (pod.fingerprint().unwrap(), pod.host_fingerprint().unwrap());
+    let scene = Scene::new(pod, &[way.options, &["--to-guest", "portal"]].concat(), Offloads::Virtio).unwrap();
+    portal::wait_until_ready(&scene.pod.node, 1).unwrap();
+    scene.guest.configure("10.244.1.5/24", None).unwrap();
+    // Both learn where the other is.
+    lab::scene::ping(&scene.guest.namespace, NODE).unwrap();
+    let (sent, by_veth) = (portal::only(&scene.pod.node).unwrap().sent, portal::by_veth(&scene.pod).unwrap());
+    traffic_both_ways(&scene, ADDRESS);
+    let after = portal::only(&scene.pod.node).unwrap();
+    assert!(after.sent >= sent + u64::from(DATAGRAMS), "{after:?}");
+    assert_eq!(after.received, 0);
+    assert_eq!(portal::by_veth(&scene.pod).unwrap(), by_veth, "frames went by the veth");
+    guard_holds(&scene);
+
+    scene.pod.node.ip(&["link", "del", &after.name]).unwrap();
+    if notices_loss() {
+        traffic_both_ways(&scene, ADDRESS);
+    }
+    scene.tapwire.run(&["repair", BINDING]).unwrap();
+    portal::wait_until_ready(&scene.pod.node, 1).unwrap();
+    traffic_both_ways(&scene, ADDRESS);
+    assert!(portal::only(&scene.pod.node).unwrap().sent >= u64::from(DATAGRAMS));
+
+    let Scene { guest, tapwire, pod } = scene;
+    drop(guest);
+    tapwire.run(&["detach", BINDING]).unwrap();
+    assert_restored(&pod, &tapwire, &before.0, "detach");
+    let after = pod.host_fingerprint().unwrap();
+    assert!(after == before.1, "{}", fingerprint::difference(&before.1, &after));
+    assert_eq!(portal::all(&pod.node).unwrap(), []);
+}
+
+#[test]
+fn a_portal_lives_on_clsact() {
+    lab::require_root!();
+    portal_lives(CLSACT);
+}
+
+#[test]
+fn a_portal_lives_on_tcx_beside_a_nic_that_keeps_its_mac() {
+    lab::require_root!();
+    portal_lives(TCX_KEEP);
+}
+
+#[test]
+fn auto_takes_a_portal_where_its_loss_is_noticed() {
+    lab::require_root!();
+    let scene = start(CLSACT, &[]);
+    let wire = scene.tapwire.show(BINDING).unwrap()["wire"].clone();
+    assert_eq!(wire["to_guest"], if notices_loss() { "portal" } else { "redirect" }, "{wire}");
+    assert_eq!(portal::all(&scene.pod.node).unwrap().len(), usize::from(notices_loss()));
 }
 
 /// What this build of tapwire can do.

@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use lab::{
-    BridgeBinding, ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Guest, Offloads, Pod, RawPort, TapPort, Vm,
-    VmConfig, clients::ClientOptions,
+    BridgeBinding, ClientKind, DhcpClient, Dnsmasq, DnsmasqConfig, Guest, Observer, Offloads, Pod, RawPort, TapPort,
+    Vm, VmConfig,
+    clients::ClientOptions,
+    observer::{Act, Place, Side},
 };
 
 const SOON: Duration = Duration::from_secs(15);
@@ -181,4 +183,52 @@ fn a_machine_with_two_queues() {
     let mut vm = Vm::boot(&pod.namespace, &config).unwrap();
     let text = vm.run("ls -d /sys/class/net/eth0/queues/rx-*", SOON).unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn observers_see_pass_drop_and_tag_wherever_they_hang() {
+    lab::require_root!();
+    let pod = Pod::new("observed").unwrap();
+    let (from, to) =
+        (RawPort::open(&pod.node, &pod.host_side).unwrap(), RawPort::open(&pod.namespace, "eth0").unwrap());
+    let places = [Place::TcxFirst, Place::TcxLast, Place::Filter(1, 1), Place::Filter(65535, 2), Place::XdpNative];
+    let places = places.into_iter().chain([Place::XdpGeneric]);
+    for (mark, place) in places.enumerate() {
+        let (namespace, link, side) = match place {
+            Place::XdpNative | Place::XdpGeneric => (&pod.namespace, "eth0", Side::Ingress),
+            _ => (&pod.node, pod.host_side.as_str(), Side::Egress),
+        };
+        let hang = |act| Observer::hang(namespace, link, side, place, act).unwrap();
+        let frame = |what: &str| frame([2, 0, 0, 0, 0, 9], format!("{what} {mark}").as_bytes());
+        let arrives = |what: &str| {
+            from.send(&frame(what)).unwrap();
+            to.expect(&format!("{place:?}: the frame {what}"), SOON, |seen| {
+                assert!(seen.data != frame("dropped"), "{place:?}: a frame came that was dropped");
+                seen.data == frame(what)
+            })
+            .unwrap();
+        };
+        let observer = hang(Act::Pass);
+        arrives("passed");
+        assert!(observer.seen().unwrap() > 0, "{place:?}");
+        drop(observer);
+        let observer = hang(Act::Drop);
+        // Of a drop at egress the sender is told.
+        let _ = from.send(&frame("dropped"));
+        assert!(observer.seen().unwrap() > 0, "{place:?}");
+        drop(observer);
+        arrives("afterwards");
+    }
+    let _tagger = Observer::hang(&pod.node, &pod.host_side, Side::Egress, Place::TcxLast, Act::Tag(100)).unwrap();
+    from.send(&frame([2, 0, 0, 0, 0, 9], b"tagged")).unwrap();
+    to.expect("a tagged frame", SOON, |seen| seen.data[12..16] == [0x81, 0, 0, 100]).unwrap();
+}
+
+#[test]
+fn a_crowd_sends_from_every_cpu_and_counts() {
+    lab::require_root!();
+    let pod = Pod::new("crowd").unwrap();
+    let _binding = BridgeBinding::wire_only(&pod, "tap0").unwrap();
+    let ((), sent) = lab::crowd::during(&pod, lab::crowd::Order::Kept, 1000, || ()).unwrap();
+    assert!(!sent.is_empty() && sent.iter().all(|sent| *sent >= 1000), "{sent:?}");
 }

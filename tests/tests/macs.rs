@@ -106,7 +106,7 @@ fn a_frame_that_comes_by_peer_for_a_mac_of_the_nodes_is_the_guests() {
     }
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &[]).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     // Our own program, as a CNI's: what it receives it sends on by peer.
     let ifindex = pod.node.run(|| Ok(nix::net::if_::if_nametoindex(pod.host_side.as_str())?)).unwrap();
     let mac = octets(&lab::pod::mac_of(&pod.node, "in0").unwrap());
@@ -151,7 +151,7 @@ fn a_frame_that_a_bridge_floods_does_not_become_the_guests() {
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &["--guest-mac", OWN]).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let frame = |to: [u8; 6], mark: u8| [&to[..], &[2, 0, 0, 0, 0, 5, 0x88, 0xb5], &[mark; 46]].concat();
     let others = [2, 0, 0, 0, 0, 0xee];
     host.send(&frame(others, 1)).unwrap();
@@ -173,7 +173,7 @@ fn a_frame_for_others_on_a_macvlan_in_passthru_mode_stays_theirs() {
     let (netns, node) = (pod.namespace.name(), pod.node.name());
     tapwire.run(&["attach", "--netns", netns, "--node-netns", node, "--name", BINDING]).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let frame = [&[2, 0, 0, 0, 0, 0xee][..], &[2, 0, 0, 0, 0, 5, 0x88, 0xb5], &[7; 46]].concat();
     host.send(&frame).unwrap();
     tap.expect("the frame as it was", SOON, |seen| seen == frame).unwrap();

@@ -106,6 +106,52 @@ fn a_tap_that_was_there_stays_as_it_was() {
     assert_same(&before, &tap(&pod), "the tap");
 }
 
+/// The root qdisc of a pod's tap, by its kind.
+fn queue_of_tap(pod: &Pod) -> String {
+    let text = pod.namespace.exec(&["tc", "qdisc", "show", "dev", "tap0", "root"]).unwrap();
+    text.split_whitespace().nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_queue_before_a_tap_is_gone_until_detach() {
+    lab::require_root!();
+    for queues in ["1", "4"] {
+        let (pod, tapwire) = (Pod::new("queue").unwrap(), Tapwire::new().unwrap());
+        tapwire.attach(&pod, "made", &["--queues", queues]).unwrap();
+        assert_eq!(queue_of_tap(&pod), "noqueue", "a tap that attach made");
+        tapwire.run(&["detach", "made"]).unwrap();
+        let flags: &[&str] = if queues == "1" { &[] } else { &["multi_queue"] };
+        pod.namespace.ip(&[&["tuntap", "add", "tap0", "mode", "tap", "vnet_hdr"], flags].concat()).unwrap();
+        pod.namespace.ip(&["link", "set", "tap0", "up"]).unwrap();
+        let before = queue_of_tap(&pod);
+        assert_ne!(before, "noqueue");
+        tapwire.attach(&pod, "found", &[]).unwrap();
+        assert_eq!(queue_of_tap(&pod), "noqueue", "a tap that was there");
+        tapwire.run(&["detach", "found"]).unwrap();
+        assert_eq!(queue_of_tap(&pod), before);
+    }
+}
+
+#[test]
+fn a_queue_that_somebody_chose_for_a_tap_stays() {
+    lab::require_root!();
+    let (pod, tapwire) = (Pod::new("chosen").unwrap(), Tapwire::new().unwrap());
+    pod.add_tap("tap0").unwrap();
+    let tc = |line: &str| pod.namespace.exec(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    tc("tc qdisc replace dev tap0 root handle 7: tbf rate 1gbit burst 1mb latency 10ms");
+    tapwire.attach(&pod, "chosen", &[]).unwrap();
+    assert_eq!(queue_of_tap(&pod), "tbf", "attach took it away");
+    tapwire.run(&["detach", "chosen"]).unwrap();
+    assert_eq!(queue_of_tap(&pod), "tbf", "detach took it away");
+    tc("tc qdisc del dev tap0 root");
+    tapwire.attach(&pod, "later", &[]).unwrap();
+    tc("tc qdisc replace dev tap0 root handle 8: tbf rate 1gbit burst 1mb latency 10ms");
+    tapwire.run(&["repair", "later"]).unwrap();
+    assert_eq!(queue_of_tap(&pod), "tbf", "repair took away what came later");
+    tapwire.run(&["detach", "later"]).unwrap();
+    assert_eq!(queue_of_tap(&pod), "tbf", "detach took away what came later");
+}
+
 #[test]
 fn detach_without_the_tap() {
     lab::require_root!();

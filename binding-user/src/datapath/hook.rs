@@ -25,7 +25,7 @@ pub(super) const NEEDS: &str = "tapwire needs CONFIG_BPF_SYSCALL, a kernel of 5.
 /// Priority of our filters on clsact: late, so that a filter which the operator adds without thinking comes first.
 pub(super) const PRIORITY: u16 = 50_000;
 /// The same in the node's namespace: the last one, so that every other filter comes first, also one that is added later.
-const NODE_PRIORITY: u16 = u16::MAX;
+pub const NODE_PRIORITY: u16 = u16::MAX;
 /// Handle of our filters: fixed, so that they are recognised and replaced, never doubled.
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 

@@ -21,6 +21,7 @@ pub(crate) const RTM_GETNEIGH: u16 = 30;
 #[cfg(test)]
 pub(crate) const RTM_NEWRULE: u16 = 32;
 pub(crate) const RTM_GETRULE: u16 = 34;
+pub(crate) const RTM_NEWQDISC: u16 = 36;
 pub(crate) const RTM_DELQDISC: u16 = 37;
 pub(crate) const RTM_GETQDISC: u16 = 38;
 pub(crate) const RTM_GETTFILTER: u16 = 46;

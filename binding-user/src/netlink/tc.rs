@@ -1,12 +1,13 @@
-//! What traffic control a link has: read only, to know whether anyone else's program is in the way.
+//! What traffic control a link has, to know whether anyone else's program is in the way; and its root qdisc.
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Netlink,
     raw::{Attributes, NlError, RawMessage, text_of, u32_of},
-    rtm::{RTM_DELQDISC, RTM_GETQDISC, RTM_GETTFILTER, TC_HEADER},
+    rtm::{RTM_DELQDISC, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWQDISC, TC_HEADER},
 };
 use crate::{Context as _, Error, Result};
 
@@ -107,6 +108,17 @@ impl Netlink {
             Err(NlError::Kernel(Errno::EINVAL | Errno::ENOENT | Errno::ENODEV)) => Ok(()),
             other => other.context(|| format!("delete the clsact qdisc of the link of index {ifindex}")),
         }
+    }
+
+    /// Puts a root qdisc without options on a link, in place of the one that is there.
+    pub async fn replace_root(&self, ifindex: u32, kind: &str) -> Result<(), NlError> {
+        let message = question(RTM_NEWQDISC, ifindex, TC_H_ROOT).with(TCA_KIND, &[kind.as_bytes(), b"\0"].concat());
+        self.change(message, NLM_F_CREATE | NLM_F_REPLACE).await
+    }
+
+    /// Deletes the root qdisc of a link, which gets the kernel's own again.
+    pub async fn delete_root(&self, ifindex: u32) -> Result<(), NlError> {
+        self.change(question(RTM_DELQDISC, ifindex, TC_H_ROOT), 0).await
     }
 
     async fn filters(&self, ifindex: u32, parent: u32) -> Result<Vec<Filter>> {

@@ -48,9 +48,10 @@ impl Ground<'_> {
             HostSide::Seen { nic, hook_qdisc: Some(qdisc), .. } if qdisc != "clsact" => {
                 Some(format!("an {qdisc} qdisc is in the place of clsact on the host side {}", nic.name))
             }
-            HostSide::Seen { nic, occupied: true, .. } => {
-                Some(format!("another filter has priority 65535 and handle 1 at the egress of {}", nic.name))
-            }
+            HostSide::Seen { nic, occupied: true, .. } => Some(format!(
+                "another filter has priority 65535 at the egress of {}, which must be ours alone, to be the last",
+                nic.name
+            )),
             HostSide::Seen { .. } => None,
         }
     }

@@ -46,6 +46,8 @@ use crate::{
 pub const HOST_OUT: &str = "tapwire_host_out";
 /// The program at the portal's ingress.
 pub const PORTAL_IN: &str = "tapwire_portal_in";
+/// The least MTU of a link with IPv6 (`IPV6_MIN_MTU`).
+const IPV6_MTU: u32 = 1280;
 /// What every portal's name begins with, so that network managers can be told to leave them alone.
 pub const PREFIX: &str = "twp";
 
@@ -189,15 +191,20 @@ impl Node {
         if portal.name != record.name {
             self.netlink.set_name(portal.ifindex, &record.name).await?;
         }
+        // A link gets IPv6 anew, with the settings of others, when its MTU comes to carry it.
+        let gets_ipv6 = portal.mtu < IPV6_MTU && tap_mtu >= IPV6_MTU;
+        if gets_ipv6 && portal.up {
+            self.netlink.set_down(portal.ifindex).await?;
+        }
+        if portal.mtu != tap_mtu {
+            self.netlink.set_mtu(portal.ifindex, tap_mtu).await?;
+        }
         sysctl::write_ipv6(&self.netns, &record.name, DISABLE_IPV6, 1)?;
         sysctl::forbid_forwarding(&self.netns, &record.name)?;
         if portal.arp {
             self.netlink.set_arp(portal.ifindex, false).await?;
         }
-        if portal.mtu != tap_mtu {
-            self.netlink.set_mtu(portal.ifindex, tap_mtu).await?;
-        }
-        if !portal.up {
+        if gets_ipv6 || !portal.up {
             self.netlink.set_up(portal.ifindex).await?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::{
     netns::Netns,
     plan::without_clsact,
     portal::{Node, Settled, settle_portal, withdraw_portal},
-    swap,
+    queue, swap,
     sysctl::{self, DISABLE_IPV6},
 };
 
@@ -149,7 +149,7 @@ async fn put(
     }
 }
 
-/// Name, MTU and silence of the tap.
+/// Name, MTU, queue and silence of the tap.
 async fn settle_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Result<()> {
     let record = &journal.tap;
     let found = match record.ifindex {
@@ -165,6 +165,7 @@ async fn settle_tap(journal: &Journal, netlink: &Netlink, netns: &Netns) -> Resu
         netlink.set_name(found.ifindex, &record.name).await?;
     }
     sysctl::write_ipv6(netns, &record.name, DISABLE_IPV6, 1)?;
+    queue::take_away(record, found.ifindex, netlink).await?;
     netlink.set_arp(found.ifindex, false).await
 }
 

@@ -11,6 +11,7 @@ use crate::{
     nic::Nic,
     plan::random_name,
     portal::ToGuest,
+    queue,
     sysctl::{self, DISABLE_IPV6},
     tap,
     wire::ToNetwork,
@@ -210,6 +211,7 @@ impl<'a> Mend<'a> {
             arp: tap.nic.arp,
             disable_ipv6: sysctl::read_ipv6(self.scene.netns, &nic.name, DISABLE_IPV6)?,
             mtu: (tap.nic.mtu != was).then_some(tap.nic.mtu),
+            queued: queue::is_kernels_own(&netlink.tc(nic.ifindex).await?),
         };
         self.new.tap = TapRecord {
             name: nic.name.clone(),

@@ -1,7 +1,7 @@
 //! The loops that are timed: nothing in them but the system call that is measured.
 //!
 //! A frame is followed to its end within the calls of one thread on one CPU. What a path leaves to a queue of the kernel
-//! (a backlog) is worked off by the same CPU before the call returns, so it is in the time. A sample is the median of
+//! (a backlog) is worked off by the same CPU before the call returns, so it is in the time. A sample is the lower quartile of
 //! many short pieces: another process, or the hypervisor, that takes the CPU away spoils a piece and not the sample.
 
 use std::{
@@ -44,7 +44,7 @@ const START: Duration = Duration::from_secs(10);
 /// What a sample came to: ns per frame, and why it does not count, if so.
 #[derive(Clone, Debug)]
 pub struct Timed {
-    /// Nanoseconds per frame, the median of the pieces.
+    /// Nanoseconds per frame, the lower quartile of the pieces: what disturbs one only adds to it.
     pub nanos: f64,
     /// Why it does not count.
     pub void: Option<String>,
@@ -200,7 +200,7 @@ fn pieces(effort: Effort, mut piece: impl FnMut() -> Result<()>) -> Result<f64> 
         piece()?;
         times.push(begin.elapsed().as_secs_f64() * 1e9 / f64::from(effort.frames));
     }
-    Ok(Summary::of(times).context("no piece was timed")?.median)
+    Ok(Summary::of(times).context("no piece was timed")?.lower)
 }
 
 /// A function like `write(2)`.

@@ -120,6 +120,7 @@ fn open_tap(pod: &Pod, offloads: Offloads) -> TapPort {
         Ok(pod.namespace.ip(&["-br", "link", "show", "dev", "tap0"])?.contains("LOWER_UP"))
     })
     .unwrap();
+    lab::portal::wait_for(pod, "tap0").unwrap();
     tap
 }
 

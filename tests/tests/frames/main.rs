@@ -38,7 +38,7 @@ impl Wire {
         let options = [&["--allow-ethertype", "0x88b5"], options].concat();
         tapwire.attach(&pod, BINDING, &options).unwrap();
         let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
-        let tap = TapPort::ready(&pod.namespace, "tap0", offloads).unwrap();
+        let tap = TapPort::behind(&pod, "tap0", offloads).unwrap();
         Self { tap, host, tapwire, pod }
     }
 

@@ -31,7 +31,7 @@ fn guest_hears_nothing(tap_is_there: bool, options: &[&str]) {
     }
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, options).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
     let heard = heard_by_guest(&tap, HOST);
     assert!(heard.is_empty(), "the guest heard the pod: {heard:02x?}");
@@ -74,7 +74,7 @@ fn network_hears_nothing(options: &[&str]) {
     let tapwire = Tapwire::new().unwrap();
     let options = [&["--mac-mode", "keep", "--allow-ethertype", "0x88b5"], options].concat();
     tapwire.attach(&pod, BINDING, &options).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
     let heard: Vec<Seen> = std::thread::scope(|scope| {
         scope.spawn(|| pod_tries(&pod));

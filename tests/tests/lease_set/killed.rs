@@ -32,7 +32,7 @@ fn walk(options: &[&str], then: impl Fn(&Tapwire, &Pod) -> serde_json::Value) {
     let tapwire = Tapwire::new().unwrap();
     let (mut interrupted, mut left_as_it_was) = (0, 0);
     tapwire.attach(&pod, BINDING, options).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     for nth in 1..MANY {
         let fate = kill_after(&tapwire, &CHANGE, nth).unwrap();
         let shown = tapwire.show(BINDING).unwrap();
@@ -145,7 +145,7 @@ fn a_lease_set_that_fails_half_way_leaves_the_old_lease() {
     let pod = Pod::new("half-way").unwrap();
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &[]).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let update = first_update(&tapwire);
     tapwire.json(&["lease", "set", BINDING, "--address", "10.244.1.5/24"]).unwrap();
     let before = tapwire.show(BINDING).unwrap();
@@ -175,7 +175,7 @@ fn a_lease_set_that_cannot_be_recorded_leaves_the_old_lease() {
     let pod = Pod::new("unrecorded").unwrap();
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &[]).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let before = tapwire.show(BINDING).unwrap();
     // The first record says that it begins, the second that it is done; the copy beside the pins is renamed too.
     let inject = "inject=rename:error=ENOSPC:when=3";

@@ -51,7 +51,7 @@ fn answers_are_of_one_lease(options: &[&str]) {
     let pod = Pod::new("torn").unwrap();
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &[&["--dns", "10.96.0.5"], options].concat()).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let stop = Stop::default();
     let said = std::thread::scope(|scope| {
         let asking = scope.spawn(|| ask(&tap, &stop));
@@ -103,7 +103,7 @@ fn no_frame_is_lost(options: &[&str]) {
     let options = [&["--allow-address", "10.244.1.5,10.244.1.6"], options].concat();
     tapwire.attach(&pod, BINDING, &options).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let (guest, node) = (octets(POD_MAC), octets(lab::pod::HOST_MAC));
     let stop = Stop::default();
     let frames = std::thread::scope(|scope| {
@@ -153,7 +153,7 @@ fn another_guest_mac_counts_from_then_on() {
     let tapwire = Tapwire::new().unwrap();
     tapwire.attach(&pod, BINDING, &["--allow-ethertype", "0x88b5"]).unwrap();
     let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
-    let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+    let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
     let (nic, node) = (octets(POD_MAC), octets(lab::pod::HOST_MAC));
     let mut number = 0;
     let mut speaks_as = |mac: &str| {

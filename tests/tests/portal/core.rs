@@ -221,10 +221,11 @@ fn whatever_drifted_of_the_portal_is_put_right() {
     let link = |words: &[&str]| drop(pod.node.ip(&[&["link", "set", "dev", &name], words].concat()).unwrap());
     let set = |path: &str, value| pod.node.set_sysctl(&path.replace("NAME", &name), value).unwrap();
     let filter = ["tc", "filter", "del", "dev", &pod.host_side, "egress", "pref", "65535"];
-    let changes: [(&dyn Fn(), String); 7] = [
+    let changes: [(&dyn Fn(), String); 8] = [
         (&|| link(&["down"]), format!("the portal {name} is down")),
         (&|| link(&["arp", "on"]), format!("the portal {name} does ARP")),
         (&|| link(&["mtu", "1400"]), format!("the portal {name} has the MTU 1400, the tap 1500")),
+        (&|| link(&["mtu", "1000"]), format!("the portal {name} has the MTU 1000, the tap 1500")),
         (&|| set("net/ipv6/conf/NAME/disable_ipv6", "0"), format!("the portal {name} has IPv6 on")),
         (&|| set("net/ipv4/conf/NAME/forwarding", "1"), format!("the portal {name} has forwarding on")),
         (

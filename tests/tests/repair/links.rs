@@ -154,7 +154,7 @@ fn no_frame_is_lost_while_a_binding_is_repaired() {
     for hook in HOOKS {
         let (tapwire, pod) = bound("lossless", hook, &[]);
         let host = RawPort::open(&pod.node, &pod.host_side).unwrap();
-        let tap = TapPort::ready(&pod.namespace, "tap0", Offloads::None).unwrap();
+        let tap = TapPort::behind(&pod, "tap0", Offloads::None).unwrap();
         let stop = Stop::default();
         let frames = std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -42,7 +42,7 @@ impl Lab {
     }
 
     fn tap(&self) -> TapPort {
-        TapPort::ready(&self.pod.namespace, "tap0", Offloads::None).unwrap()
+        TapPort::behind(&self.pod, "tap0", Offloads::None).unwrap()
     }
 
     fn show(&self) -> Value {

@@ -171,6 +171,7 @@ pub(super) const NEEDS: &[Need] = &[
     tool("nft", "is NAT of a path to compare with", &["nftables"]),
     tool("passt", "is a path to compare with", &["passt"]),
     tool("ethtool", "switches offloads in tests", &["ethtool"]),
+    tool("nft", "sets up a node's packet filter in tests", &["nftables"]),
     tool("tcpdump", "lets tests see what is on the wire", &["tcpdump"]),
     tool("strace", "lets tests stop tapwire half way", &["strace"]),
     tool("dhclient", "a DHCP client to test against", &["isc-dhcp-client"]),

@@ -5,7 +5,6 @@
 //! at most; passt tells the guest 65520 if nobody says otherwise.
 
 use std::{
-    cell::RefCell,
     io::{ErrorKind, Read as _, Write as _},
     os::{
         fd::{AsFd, BorrowedFd},
@@ -13,6 +12,7 @@ use std::{
     },
     path::Path,
     process::Stdio,
+    sync::Mutex,
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ use crate::{
     cmd::{self, Running},
     pod::HOST_MAC,
     port::FramePort,
-    tap::HEADER,
+    tap::{HEADER, Offloads},
     wait::wait_for,
 };
 
@@ -80,7 +80,7 @@ pub(super) fn join(label: &str) -> Result<Joined> {
 pub struct StreamPort {
     stream: UnixStream,
     /// What was read of frames that are not whole yet.
-    begun: RefCell<Begun>,
+    begun: Mutex<Begun>,
 }
 
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl StreamPort {
         let stream = UnixStream::connect(socket).context("connecting to passt")?;
         stream.set_nonblocking(true)?;
         let begun = Begun { octets: vec![0; 1 << 20], from: 0, to: 0 };
-        Ok(Self { stream, begun: RefCell::new(begun) })
+        Ok(Self { stream, begun: Mutex::new(begun) })
     }
 
     /// Writes all of it, waiting where the socket is full: a part of a frame would spoil all that follow.
@@ -128,7 +128,7 @@ impl Begun {
 
 impl FramePort for StreamPort {
     fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
-        let mut begun = self.begun.borrow_mut();
+        let mut begun = self.begun.lock().map_err(|_| anyhow::anyhow!("a reader of passt's socket panicked"))?;
         if let Some(len) = begun.take(buffer) {
             return Ok(Some(len));
         }
@@ -149,6 +149,11 @@ impl FramePort for StreamPort {
         let Ok(len) = u32::try_from(frame.len()) else { return false };
         let whole = [&len.to_be_bytes()[..], frame].concat();
         self.write_whole(&whole).is_ok()
+    }
+
+    fn set_offloads(&self, offloads: Offloads) -> Result<()> {
+        ensure!(offloads == Offloads::None, "frames of this socket have no header for {offloads:?}");
+        Ok(())
     }
 }
 
