@@ -83,7 +83,8 @@ fn watch(tapwire: &Tapwire, arguments: &[&str], nth: usize) -> Result<(usize, Ex
     let lines = BufReader::new(child.stderr.take().context("strace has no output")?);
     // One line a call; a call that another thread interrupts takes a second line when it goes on.
     let calls = lines.lines().map_while(Result::ok).filter(|line| {
-        line.contains('(') && !line.contains(" resumed>")
+        line.contains('(')
+            && !line.contains(" resumed>")
             && !LOOKS.iter().any(|look| line.contains(look))
             && !is_question(line)
     });
