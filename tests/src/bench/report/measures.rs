@@ -162,8 +162,8 @@ pub const ALL: [Measure; 26] = [
         VM_VM,
         "Real VMs: VM to VM",
         Against::Part,
-        "Two guests of QEMU on one node, one TCP connection, routed by \
-        the node.",
+        "Two guests of QEMU, each behind a node of its own, one TCP \
+        connection. The nodes are joined by a veth and do NAT, the same on every path.",
     ),
     measure(
         ATTACH,
