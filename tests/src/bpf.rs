@@ -1,28 +1,20 @@
 //! The smallest programs and maps of eBPF, by system call alone: the lab stands on nothing of tapwire's, and a few
 //! instructions need no compiler.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
-};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
-use nix::{
-    libc::{self, c_int},
-    net::if_::if_nametoindex,
-};
+use nix::{libc::c_int, net::if_::if_nametoindex};
 
-use crate::netns::Namespace;
+use crate::{
+    foreign::{self, F_BEFORE, LINK_CREATE, Link, PROG_TYPE_SCHED_CLS, TCX_INGRESS, call, command},
+    netns::Namespace,
+};
 
 const MAP_CREATE: c_int = 0;
 const MAP_LOOKUP: c_int = 1;
-const PROG_LOAD: c_int = 5;
-const LINK_CREATE: c_int = 28;
 const MAP_TYPE_ARRAY: u32 = 2;
 const PROG_TYPE_SOCKET_FILTER: u32 = 1;
-const PROG_TYPE_SCHED_CLS: u32 = 3;
-const TCX_INGRESS: u32 = 46;
-const F_BEFORE: u32 = 1 << 3;
 
 /// A verdict that leaves the frame to the next program (`TCX_NEXT`).
 pub const TCX_NEXT: i32 = -1;
@@ -104,7 +96,7 @@ impl Counter {
             value: u64::try_from((&raw mut value).expose_provenance())?,
             flags: 0,
         };
-        raw_call(MAP_LOOKUP, &lookup).context("reading a map")?;
+        command(MAP_LOOKUP, &lookup).context("reading a map")?;
         // SAFETY: the value is live; the kernel wrote to it behind the compiler's back.
         Ok(unsafe { (&raw const value).read_volatile() })
     }
@@ -117,58 +109,16 @@ pub struct Program(OwnedFd);
 impl Program {
     /// Loads a program of this name, at most 15 octets.
     pub fn load(name: &str, instructions: &[u64]) -> Result<Self> {
-        Self::load_as(PROG_TYPE_SCHED_CLS, name, instructions)
+        foreign::load(PROG_TYPE_SCHED_CLS, name, instructions).map(Self)
     }
 
     /// Loads a program that looks at frames and is of no device, as a tap takes to choose its queue.
     pub fn load_filter(name: &str, instructions: &[u64]) -> Result<Self> {
-        Self::load_as(PROG_TYPE_SOCKET_FILTER, name, instructions)
-    }
-
-    fn load_as(kind: u32, name: &str, instructions: &[u64]) -> Result<Self> {
-        #[repr(C)]
-        struct Load {
-            kind: u32,
-            count: u32,
-            instructions: u64,
-            licence: u64,
-            log_level: u32,
-            log_size: u32,
-            log: u64,
-            kernel_version: u32,
-            flags: u32,
-            name: [u8; 16],
-        }
-        let mut load = Load {
-            kind,
-            count: u32::try_from(instructions.len())?,
-            instructions: u64::try_from(instructions.as_ptr().addr())?,
-            licence: u64::try_from(c"GPL".as_ptr().addr())?,
-            log_level: 0,
-            log_size: 0,
-            log: 0,
-            kernel_version: 0,
-            flags: 0,
-            name: [0; 16],
-        };
-        for (to, from) in load.name.iter_mut().take(15).zip(name.bytes()) {
-            *to = from;
-        }
-        call(PROG_LOAD, &load).context("loading a program").map(Self)
+        foreign::load(PROG_TYPE_SOCKET_FILTER, name, instructions).map(Self)
     }
 
     /// Puts the program before all others at the ingress of a device (TCX), for as long as the result lives.
     pub fn first(&self, namespace: &Namespace, device: &str) -> Result<Attached> {
-        #[repr(C)]
-        struct Link {
-            program: i32,
-            ifindex: u32,
-            attach_type: u32,
-            flags: u32,
-            relative: u32,
-            padding: u32,
-            revision: u64,
-        }
         namespace.run(|| {
             let link = Link {
                 program: self.0.as_raw_fd(),
@@ -193,19 +143,3 @@ impl AsFd for Program {
 /// A program on a device; dropping it takes the program off.
 #[derive(Debug)]
 pub struct Attached(#[expect(dead_code, reason = "held, not used")] OwnedFd);
-
-fn raw_call<T>(command: c_int, attributes: &T) -> io::Result<c_int> {
-    // SAFETY: the attributes are live and as long as is said, and so is what they point to.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    c_int::try_from(result).map_err(io::Error::other)
-}
-
-/// A call that gives a descriptor.
-fn call<T>(command: c_int, attributes: &T) -> io::Result<OwnedFd> {
-    let fd = raw_call(command, attributes)?;
-    // SAFETY: the descriptor is new and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}

@@ -14,8 +14,8 @@ use crate::netns::Namespace;
 const PROG_LOAD: libc::c_int = 5;
 pub(crate) const LINK_CREATE: libc::c_int = 28;
 pub(crate) const PROG_TYPE_SCHED_CLS: u32 = 3;
-const TCX_INGRESS: u32 = 46;
-const F_BEFORE: u32 = 1 << 3;
+pub(crate) const TCX_INGRESS: u32 = 46;
+pub(crate) const F_BEFORE: u32 = 1 << 3;
 
 /// What the program says of every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
