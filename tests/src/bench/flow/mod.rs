@@ -33,6 +33,8 @@ pub const MEASURE: Measure =
 
 /// Rounds of a full run.
 const ROUNDS: u32 = 5;
+/// Rounds of a quick run.
+const QUICK_ROUNDS: u32 = 2;
 /// About how long one measurement takes.
 const STEP: Duration = Duration::from_millis(1300);
 /// The same in a quick run.
@@ -51,6 +53,11 @@ const CONNECTIONS: u32 = 3000;
 /// The same in a quick run.
 const QUICK_CONNECTIONS: u32 = 1000;
 
+/// In a quick run fewer than others do: a flow takes long.
+fn rounds(session: &Session) -> u32 {
+    if session.quick() { QUICK_ROUNDS } else { ROUNDS }
+}
+
 fn step(session: &Session) -> Duration {
     if session.quick() { QUICK_STEP } else { STEP }
 }
@@ -58,7 +65,7 @@ fn step(session: &Session) -> Duration {
 fn takes(session: &Session) -> Duration {
     let beds = u32::try_from(session.kinds().len()).unwrap_or(u32::MAX);
     let flows = u32::try_from(Flow::of_run(session.quick()).len()).unwrap_or(u32::MAX);
-    beds * (BED + step(session) * flows * session.rounds(ROUNDS))
+    beds * (BED + step(session) * flows * rounds(session))
 }
 
 fn run(session: &mut Session) -> Result<()> {
@@ -72,7 +79,7 @@ fn run(session: &mut Session) -> Result<()> {
         session.worked(BED);
     }
     let quick = session.quick();
-    for round in 0..session.rounds(ROUNDS) {
+    for round in 0..rounds(session) {
         for flow in Flow::of_run(quick) {
             for bed in turned(&beds, round) {
                 flow.sample(bed, round, quick).into_iter().for_each(|sample| session.record(sample));
