@@ -89,6 +89,12 @@ impl Session {
         self.samples.push(sample);
     }
 
+    /// Tells, and remembers, that a path is not measured.
+    pub fn leave_out(&mut self, kind: Kind, why: String) {
+        self.say(&format!("{kind} is left out: {why}"));
+        self.missing.push(Missing { path: kind.name().to_owned(), why });
+    }
+
     /// Prints a line above the progress bar.
     pub fn say(&self, line: &str) {
         if self.bar.is_hidden() {
@@ -124,10 +130,7 @@ pub fn run(options: &Options) -> Result<Run> {
     for kind in kinds {
         match kind.missing() {
             None => session.kinds.push(kind),
-            Some(why) => {
-                session.say(&format!("{kind} is left out: {why}"));
-                session.missing.push(Missing { path: kind.name().to_owned(), why });
-            }
+            Some(why) => session.leave_out(kind, why),
         }
     }
     all(&mut session, &measures)?;

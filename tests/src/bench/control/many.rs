@@ -15,14 +15,14 @@ pub(super) struct Node {
     // Detaches before the pods go.
     tapwire: Tapwire,
     pods: Vec<Namespace>,
-    node: Namespace,
+    place: Namespace,
 }
 
 impl Node {
     pub(super) fn new() -> Result<Self> {
-        let node = Namespace::new("many-node")?;
-        node.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-        Ok(Self { tapwire: Tapwire::new()?, pods: Vec::new(), node })
+        let place = Namespace::new("many-node")?;
+        place.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        Ok(Self { tapwire: Tapwire::new()?, pods: Vec::new(), place })
     }
 
     /// Makes one more pod, attaches in it, and gives how long the attach took.
@@ -31,13 +31,13 @@ impl Node {
         let pod = Namespace::new("many")?;
         pod.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         let subnet = format!("10.{}.{}", 100 + number / 250, number % 250);
-        let (node, host) = (self.node.name(), format!("host{number}"));
+        let (node, host) = (self.place.name(), format!("host{number}"));
         let of_pod = format!(
             "link add eth0 type veth peer name {host} netns {node}\nlink set eth0 up\naddr add {subnet}.5/24 dev eth0\n\
              route add default via {subnet}.1\ntuntap add tap0 mode tap vnet_hdr\nlink set tap0 up\n"
         );
         batch(&pod, &of_pod)?;
-        batch(&self.node, &format!("link set {host} up\naddr add {subnet}.1/24 dev {host}\n"))?;
+        batch(&self.place, &format!("link set {host} up\naddr add {subnet}.1/24 dev {host}\n"))?;
         let name = format!("b{number}");
         let place = ["attach", "--netns", pod.name(), "--node-netns", node, "--nic", "eth0", "--tap", "tap0"];
         let time = timed(&self.tapwire, &[&place[..], &["--name", &name]].concat());

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{cmd, netns::Namespace, tapwire::Tapwire};
 
 /// KiB of the processes in a pod's namespace, and of all that run this tapwire. Of what is shared with others each has its
-/// part (`Pss` of smaps_rollup).
+/// part (`Pss` of `smaps_rollup`).
 pub(super) fn of(pod: &Namespace, tapwire: Option<&Tapwire>) -> Result<f64> {
     let pids = cmd::run(&["ip", "netns", "pids", pod.name()])?;
     let mut all: Vec<u32> = pids.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;

@@ -45,7 +45,7 @@ struct Counts {
 }
 
 const FULL: Counts = Counts { attach: 200, lease: 500, load: 10, many: 1000 };
-const QUICK: Counts = Counts { attach: 20, lease: 100, load: 3, many: 100 };
+const QUICK: Counts = Counts { attach: 15, lease: 100, load: 2, many: 100 };
 /// Bindings at either end of the many, of which the medians are compared.
 const BAND: u32 = 20;
 

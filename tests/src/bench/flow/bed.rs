@@ -4,6 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result};
 
+use super::connects;
 use crate::{
     bench::{lane::on_one_cpu, path::Joined},
     cmd::{self, Running},
@@ -37,7 +38,8 @@ impl Bed {
         guest.configure(&format!("{address}/{}", joined.prefix), Some(&gateway.to_string()))?;
         let server = serve(&joined).with_context(|| format!("iperf3's server behind {name}"))?;
         let bed = Self { name: name.to_owned(), _server: server, guest, joined };
-        bed.warm()?;
+        // Both sides learn each other's MAC, and it is seen that the guest reaches the far end at all.
+        connects::run(&bed, 1).with_context(|| format!("nothing passes through {name}"))?;
         Ok(bed)
     }
 
@@ -54,13 +56,6 @@ impl Bed {
     /// The guest.
     pub fn guest(&self) -> &Guest {
         &self.guest
-    }
-
-    /// Both sides learn each other's MAC, and it is seen that frames pass at all.
-    fn warm(&self) -> Result<()> {
-        let far = self.joined.far.address.to_string();
-        let ping = ["busybox", "ping", "-c", "1", "-W", "5", &far];
-        self.guest.exec(&ping).map(drop).with_context(|| format!("nothing passes through {}", self.name))
     }
 }
 

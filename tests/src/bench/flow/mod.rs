@@ -3,6 +3,7 @@
 //! All paths are there at once. The paths are the innermost loop, and each round begins with another one, so that what
 //! disturbs the machine disturbs all, and none is always the one after the busiest.
 
+mod awake;
 pub mod bed;
 mod connects;
 mod cpu;
@@ -13,11 +14,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use self::{bed::Bed, iperf::Load};
+use self::{awake::Awake, bed::Bed, iperf::Load};
 use super::{
     report::{
         self,
-        measures::{CONNECTS, CPU, P50, P99, P999, TCP_1, TCP_8, UDP_64, UDP_1400},
+        measures::{AWAKE_P50, AWAKE_P99, CONNECTS, CPU, P50, P99, P999, TCP_1, TCP_8, UDP_64, UDP_1400},
     },
     sample::{
         Direction::{self, Both, ToGuest, ToNetwork},
@@ -32,6 +33,8 @@ pub const MEASURE: Measure =
 
 /// Rounds of a full run.
 const ROUNDS: u32 = 5;
+/// Rounds of a quick run.
+const QUICK_ROUNDS: u32 = 2;
 /// About how long one measurement takes.
 const STEP: Duration = Duration::from_millis(1300);
 /// The same in a quick run.
@@ -50,6 +53,11 @@ const CONNECTIONS: u32 = 3000;
 /// The same in a quick run.
 const QUICK_CONNECTIONS: u32 = 1000;
 
+/// In a quick run fewer than others do: a flow takes long.
+fn rounds(session: &Session) -> u32 {
+    if session.quick() { QUICK_ROUNDS } else { ROUNDS }
+}
+
 fn step(session: &Session) -> Duration {
     if session.quick() { QUICK_STEP } else { STEP }
 }
@@ -57,18 +65,21 @@ fn step(session: &Session) -> Duration {
 fn takes(session: &Session) -> Duration {
     let beds = u32::try_from(session.kinds().len()).unwrap_or(u32::MAX);
     let flows = u32::try_from(Flow::of_run(session.quick()).len()).unwrap_or(u32::MAX);
-    beds * (BED + step(session) * flows * session.rounds(ROUNDS))
+    beds * (BED + step(session) * flows * rounds(session))
 }
 
 fn run(session: &mut Session) -> Result<()> {
     let mut beds = Vec::new();
     for kind in session.kinds() {
         let joined = session.join(kind, "flow")?;
-        beds.push(Bed::of(kind.name(), joined)?);
+        match Bed::of(kind.name(), joined) {
+            Ok(bed) => beds.push(bed),
+            Err(error) => session.leave_out(kind, format!("flows: {error:#}")),
+        }
         session.worked(BED);
     }
     let quick = session.quick();
-    for round in 0..session.rounds(ROUNDS) {
+    for round in 0..rounds(session) {
         for flow in Flow::of_run(quick) {
             for bed in turned(&beds, round) {
                 flow.sample(bed, round, quick).into_iter().for_each(|sample| session.record(sample));
@@ -80,7 +91,7 @@ fn run(session: &mut Session) -> Result<()> {
 }
 
 fn table(run: &Run) -> String {
-    report::table::measures(run, &[TCP_1, TCP_8, UDP_64, UDP_1400, P50, P99, P999, CONNECTS, CPU])
+    report::table::measures(run, &[TCP_1, TCP_8, UDP_64, UDP_1400, P50, P99, P999, AWAKE_P50, AWAKE_P99, CONNECTS, CPU])
 }
 
 /// One measurement on one path, which may give several figures.
@@ -88,14 +99,16 @@ fn table(run: &Run) -> String {
 pub enum Flow {
     /// iperf3.
     Iperf(Load, Direction),
-    /// Request-response.
+    /// Request-response, with CPUs that sleep when they may.
     Latency,
+    /// Request-response, with CPUs that are kept awake.
+    AwakeLatency,
     /// Connections per second.
     Connects,
 }
 
 /// All of a full run.
-const FULL: [Flow; 12] = [
+const FULL: [Flow; 13] = [
     Flow::Iperf(Load::Tcp(1), ToNetwork),
     Flow::Iperf(Load::Tcp(1), ToGuest),
     Flow::Iperf(Load::Tcp(1), Both),
@@ -107,12 +120,18 @@ const FULL: [Flow; 12] = [
     Flow::Iperf(Load::Udp(1400), ToNetwork),
     Flow::Iperf(Load::Udp(1400), ToGuest),
     Flow::Latency,
+    Flow::AwakeLatency,
     Flow::Connects,
 ];
 
 /// Those of a quick run: without the ones that say least.
-const QUICK: [Flow; 4] =
-    [Flow::Iperf(Load::Tcp(1), ToNetwork), Flow::Iperf(Load::Tcp(1), ToGuest), Flow::Latency, Flow::Connects];
+const QUICK: [Flow; 5] = [
+    Flow::Iperf(Load::Tcp(1), ToNetwork),
+    Flow::Iperf(Load::Tcp(1), ToGuest),
+    Flow::Latency,
+    Flow::AwakeLatency,
+    Flow::Connects,
+];
 
 impl Flow {
     /// What a run measures.
@@ -128,6 +147,7 @@ impl Flow {
             Self::Iperf(Load::Udp(SMALL), _) => UDP_64,
             Self::Iperf(Load::Udp(_), _) => UDP_1400,
             Self::Latency => P50,
+            Self::AwakeLatency => AWAKE_P50,
             Self::Connects => CONNECTS,
         }
     }
@@ -136,7 +156,7 @@ impl Flow {
     pub fn direction(self) -> Direction {
         match self {
             Self::Iperf(_, direction) => direction,
-            Self::Latency => Both,
+            Self::Latency | Self::AwakeLatency => Both,
             Self::Connects => ToNetwork,
         }
     }
@@ -161,6 +181,7 @@ impl Flow {
 
     fn readings(self, bed: &Bed, quick: bool) -> Result<Vec<(&'static str, f64, &'static str)>> {
         let measure = self.measure();
+        let (requests, connections) = if quick { (QUICK_REQUESTS, QUICK_CONNECTIONS) } else { (REQUESTS, CONNECTIONS) };
         Ok(match self {
             Self::Iperf(load, direction) => {
                 let moved = iperf::run(bed, load, direction, quick)?;
@@ -174,15 +195,26 @@ impl Flow {
                 }
             }
             Self::Latency => {
-                let seen = latency::run(bed, if quick { QUICK_REQUESTS } else { REQUESTS })?;
+                let seen = latency::run(bed, requests)?;
                 vec![(P50, seen.p50, "µs"), (P99, seen.p99, "µs"), (P999, seen.p999, "µs")]
             }
+            Self::AwakeLatency => {
+                let seen = awake(|| latency::run(bed, requests))?;
+                vec![(AWAKE_P50, seen.p50, "µs"), (AWAKE_P99, seen.p99, "µs")]
+            }
             Self::Connects => {
-                let rate = connects::run(bed, if quick { QUICK_CONNECTIONS } else { CONNECTIONS })?;
+                let rate = awake(|| connects::run(bed, connections))?;
                 vec![(measure, rate, "connections/s")]
             }
         })
     }
+}
+
+/// Measures while no CPU idles.
+fn awake<T>(measure: impl FnOnce() -> Result<T>) -> Result<T> {
+    let awake = Awake::start()?;
+    let measured = measure();
+    awake.end().and(measured)
 }
 
 /// Paths in the order of a round: each begins with another one.

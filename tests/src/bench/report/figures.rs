@@ -21,7 +21,7 @@ impl Case {
     /// Direction and size, as a table's head has them.
     pub fn head(&self) -> String {
         let direction = (self.direction != Direction::None).then(|| self.direction.name().to_owned());
-        let size = self.size.map(|size| format!("{} octets", shown(size.into())));
+        let size = self.size.map(|size| format!("{} octets", thousands(size.into())));
         direction.into_iter().chain(size).collect::<Vec<_>>().join(", ")
     }
 }
@@ -155,6 +155,9 @@ pub fn shown(value: f64) -> String {
 /// A whole number with a comma before each three digits.
 fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
+    if digits.len() < 5 {
+        return format!("{value:.0}");
+    }
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {

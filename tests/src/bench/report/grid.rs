@@ -1,5 +1,7 @@
 //! The tables of a report, before anybody has decided how a table is drawn: the terminal and the document show the same.
 
+use std::cmp::Ordering;
+
 use super::{
     figures::{Case, Figure, Figures, shown},
     measures::{self, Against, Measure},
@@ -83,19 +85,43 @@ fn against(figures: &Figures, measure: &Measure) -> Option<Grid> {
                     .then(|| format!("{} ({}, {})", shown(above), parts[0], parts[1]))
             }))
         }
-        Against::Default => Some(by_path(figures, measure.name, format!("difference to {DEFAULT}"), |figure| {
-            let usual = figures.get(figure.case(), DEFAULT).filter(|_| figure.path() != DEFAULT)?;
-            let more = (figure.median() / usual.median() - 1.0) * 100.0;
-            let middle = |figure: &Figure| (figure.quantile(0.25), figure.quantile(0.75));
-            let ((low, high), (usual_low, usual_high)) = (middle(figure), middle(usual));
-            let apart = if low > usual_high || high < usual_low { "" } else { ", within the spread" };
-            Some(format!("{more:+.1} %{apart}"))
-        })),
+        Against::Default => Some(by_path(
+            figures,
+            measure.name,
+            format!("difference to {DEFAULT}; sure where the ranks of all rounds say so"),
+            |figure| {
+                let usual = figures.get(figure.case(), DEFAULT).filter(|_| figure.path() != DEFAULT)?;
+                let more = (figure.median() / usual.median() - 1.0) * 100.0;
+                let apart = if rank_sum(figure.rounds(), usual.rounds()).abs() >= SURE { " (sure)" } else { "" };
+                Some(format!("{more:+.1} %{apart}"))
+            },
+        )),
         Against::Part => Some(by_path(figures, measure.name, format!("part of the {FLOOR}'s"), |figure| {
             Some(format!("{:.3}", figure.median() / median(figure.case(), FLOOR)?))
         })),
     }
     .filter(|grid| grid.rows.iter().any(|row| row[1..].iter().any(|cell| cell != "—")))
+}
+
+/// Standard deviations from which on a difference is called sure: one comparison of 400 gets there by chance. With fewer than
+/// seven rounds none can.
+const SURE: f64 = 3.0;
+
+/// How far apart two lists of samples lie, by the ranks of their values alone: Mann and Whitney's U, in standard deviations
+/// from what it would be if both were of one kind.
+fn rank_sum(ours: &[f64], theirs: &[f64]) -> f64 {
+    let wins: f64 = ours
+        .iter()
+        .flat_map(|one| theirs.iter().map(move |other| one.total_cmp(other)))
+        .map(|order| match order {
+            Ordering::Greater => 1.0,
+            Ordering::Equal => 0.5,
+            Ordering::Less => 0.0,
+        })
+        .sum();
+    let count = |list: &[f64]| f64::from(u32::try_from(list.len()).unwrap_or(u32::MAX));
+    let (first, second) = (count(ours), count(theirs));
+    (wins - first * second / 2.0) / (first * second * (first + second + 1.0) / 12.0).sqrt()
 }
 
 /// One row a path, one column a case.
@@ -149,4 +175,19 @@ fn judged(verdict: &Verdict) -> String {
     let limit = verdict.limit.value();
     let by = if limit == 0.0 { String::new() } else { format!(", by {:.0} %", (seen / limit - 1.0).abs() * 100.0) };
     format!("{}{by}", if met { "yes" } else { "**no**" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SURE, rank_sum};
+
+    #[test]
+    fn a_difference_is_sure_when_many_rounds_agree() {
+        let nine: Vec<f64> = (0..9).map(f64::from).collect();
+        let above: Vec<f64> = nine.iter().map(|value| value + 10.0).collect();
+        assert!(rank_sum(&above, &nine) > SURE && rank_sum(&nine, &above) < -SURE);
+        assert!(rank_sum(&nine, &nine).abs() < 1e-9);
+        // Three rounds against three may be ordered so by chance.
+        assert!(rank_sum(&above[..3], &nine[..3]) < SURE);
+    }
 }

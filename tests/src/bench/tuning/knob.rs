@@ -1,6 +1,9 @@
 //! What may be turned on a path of tapwire, beside what it does by itself.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    thread,
+};
 
 use anyhow::{Context as _, Result};
 use nix::libc::c_int;
@@ -121,6 +124,9 @@ impl Knob {
 
 /// The files of a namespace's links are in a sysfs that was mounted in it.
 fn rps(namespace: &Namespace, link: &str) -> Result<()> {
-    let line = format!("mount -t sysfs none /sys && echo ffffffff >/sys/class/net/{link}/queues/rx-0/rps_cpus");
+    // The kernel takes no bit of a CPU that it cannot have, and wants commas between words of 32.
+    let cpus = thread::available_parallelism()?.get().min(32);
+    let mask = u32::MAX >> (32 - cpus);
+    let line = format!("mount -t sysfs none /sys && echo {mask:x} >/sys/class/net/{link}/queues/rx-0/rps_cpus");
     namespace.exec(&["unshare", "--mount", "sh", "-c", &line]).map(drop)
 }

@@ -31,6 +31,13 @@ const NAMES: u32 = 140;
 const FIGURES: i32 = 86;
 /// Samples of one row, from which on the dots are smaller.
 const MANY: usize = 40;
+/// Room beside a plot, in pixels.
+#[derive(Clone, Copy)]
+struct Sides {
+    left: u32,
+    right: i32,
+}
+
 const FONT: &str = "sans-serif";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -70,7 +77,7 @@ fn begin<'a>(svg: &'a mut String, title: &str, height: u32) -> Result<Area<'a>> 
     let centred = |size| text(size, HPos::Center);
     let middle = WIDTH.cast_signed() / 2;
     root.draw(&Text::new(title.to_owned(), (middle, 16), centred(20))).map_err(lost)?;
-    let legend = "each dot is one sample; the black line, and the figure at the right, is the median";
+    let legend = "each dot is one sample; black lines are medians";
     root.draw(&Text::new(legend, (middle, 42), centred(13))).map_err(lost)?;
     Ok(root)
 }
@@ -84,7 +91,7 @@ fn strip(area: &Area<'_>, panel: &Panel) -> Result<()> {
     let top = panel.rows.iter().flat_map(|row| &row.values).copied().fold(0.0, f64::max);
     // A panel of zeros has an axis too.
     let range = 0.0..if top > 0.0 { top * 1.03 } else { 1.0 };
-    let mut chart = chart(area, &panel.title, range.clone(), 0.0..rows, FIGURES)?;
+    let mut chart = chart(area, &panel.title, range.clone(), 0.0..rows, Sides { left: NAMES, right: FIGURES })?;
     chart
         .configure_mesh()
         .disable_y_mesh()
@@ -92,7 +99,7 @@ fn strip(area: &Area<'_>, panel: &Panel) -> Result<()> {
         .x_labels(8)
         .light_line_style(WHITE)
         .bold_line_style(BLACK.mix(0.12))
-        .x_label_formatter(&|value| shown(*value))
+        .x_label_formatter(&|value| tick(*value))
         .x_desc(panel.unit.as_str())
         .y_desc("path")
         .axis_desc_style((FONT, 14))
@@ -111,16 +118,27 @@ fn strip(area: &Area<'_>, panel: &Panel) -> Result<()> {
     Ok(())
 }
 
-fn chart<'a, 'b>(area: &Area<'b>, title: &str, x: Range<f64>, y: Range<f64>, right: i32) -> Result<Chart<'a, 'b>> {
+fn chart<'a, 'b>(
+    area: &Area<'b>,
+    title: &str,
+    x: Range<f64>,
+    y: Range<f64>,
+    Sides { left, right }: Sides,
+) -> Result<Chart<'a, 'b>> {
     ChartBuilder::on(area)
         .caption(title, (FONT, 15))
         .margin_left(6)
         .margin_right(right)
         .margin_bottom(8)
         .x_label_area_size(44)
-        .y_label_area_size(NAMES)
+        .y_label_area_size(left)
         .build_cartesian_2d(x, y)
         .map_err(lost)
+}
+
+/// A value on an axis, which is a round one.
+fn tick(value: f64) -> String {
+    if value.fract() == 0.0 && value < 10_000.0 { format!("{value}") } else { shown(value) }
 }
 
 /// The samples, spread across the row so that equal ones are seen.
@@ -130,7 +148,7 @@ fn dots(chart: &mut Chart<'_, '_>, row: &Row, place: &dyn Fn(f64, f64) -> (f64, 
     let style = RGBColor(red, green, blue).mix(if many { 0.35 } else { 0.6 }).filled();
     let circles = row.values.iter().enumerate().map(|(at, value)| {
         // Steps that are no part of the whole visit all of it, and the drawing is the same each time.
-        let jitter = ((at * 37 + 50) % 101) as f64 / 101.0 - 0.5;
+        let jitter = number((at * 37 + 50) % 101) / 101.0 - 0.5;
         Circle::new(place(*value, jitter * 0.5), if many { 2 } else { 4 }, style)
     });
     chart.draw_series(circles).map(drop).map_err(lost)
@@ -147,24 +165,27 @@ fn label(chart: &mut Chart<'_, '_>, at: (f64, f64), distance: i32, label: String
     chart.draw_series([element]).map(drop).map_err(lost)
 }
 
+/// A count as a place on an axis.
+fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
 /// Each attach in its order, in bands; a line is the median of its band.
 pub(super) fn growth(title: &str, bands: &[Row]) -> Result<String> {
-    let count: usize = bands.iter().map(|band| band.values.len()).sum();
-    let mut sorted: Vec<f64> = bands.iter().flat_map(|band| band.values.iter().copied()).collect();
-    sorted.sort_by(f64::total_cmp);
     let mut svg = String::new();
     {
         let root = begin(&mut svg, title, 460)?;
         let (_, area) = root.split_vertically(HEAD);
-        let (x, y) = (0.0..count as f64 + 1.0, 0.0..sorted.last().copied().unwrap_or(1.0) * 1.05);
-        let mut chart = chart(&area, "tapwire attach", x, y, 30)?;
+        let all = || bands.iter().flat_map(|band| &band.values);
+        let (x, y) = (0.0..number(all().count()) + 1.0, 0.0..all().copied().fold(0.0, f64::max) * 1.05);
+        let mut chart = chart(&area, "tapwire attach", x, y, Sides { left: 70, right: 30 })?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
             .bold_line_style(BLACK.mix(0.12))
             .x_labels(11)
             .x_label_formatter(&|value| format!("{value:.0}"))
-            .y_label_formatter(&|value| shown(*value))
+            .y_label_formatter(&|value| tick(*value))
             .x_desc("bindings on the node, this one included")
             .y_desc("wall time, ms")
             .axis_desc_style((FONT, 14))
@@ -173,16 +194,20 @@ pub(super) fn growth(title: &str, bands: &[Row]) -> Result<String> {
             .map_err(lost)?;
         let mut begin = 1.0;
         for band in bands {
-            let next = begin + band.values.len() as f64;
-            let (red, green, blue) = colour(TAPWIRE);
-            let style = RGBColor(red, green, blue).mix(0.45).filled();
-            let points = band.values.iter().enumerate();
-            let circles = points.map(|(at, value)| Circle::new((begin + at as f64, *value), 2, style));
-            chart.draw_series(circles).map_err(lost)?;
-            median(&mut chart, (begin, band.median), (next - 1.0, band.median))?;
-            begin = next;
+            begin = dots_of_band(&mut chart, band, begin)?;
         }
         root.present().map_err(lost)?;
     }
     Ok(svg)
+}
+
+/// Draws a band from there on, and gives where the next one begins.
+fn dots_of_band(chart: &mut Chart<'_, '_>, band: &Row, begin: f64) -> Result<f64> {
+    let (red, green, blue) = colour(TAPWIRE);
+    let style = RGBColor(red, green, blue).mix(0.45).filled();
+    let points = band.values.iter().enumerate();
+    chart.draw_series(points.map(|(at, value)| Circle::new((begin + number(at), *value), 2, style))).map_err(lost)?;
+    let next = begin + number(band.values.len());
+    median(chart, (begin, band.median), (next - 1.0, band.median))?;
+    Ok(next)
 }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use super::{
     figures::{Case, Figures},
     measures::{
-        self, ACK, ATTACH, CONNECTS, CPU, DETACH, HOP, MEMORY, NTH, OFFER, P50, P99, P999, PEER_CNI, TCP_1, TCP_8,
-        UDP_64, UDP_1400, VM_POD, VM_VM,
+        self, ACK, ATTACH, AWAKE_P50, AWAKE_P99, CONNECTS, CPU, DETACH, HOP, MEMORY, NTH, OFFER, P50, P99, P999,
+        PEER_CNI, TCP_1, TCP_8, TUNING_HOP, TUNING_LATENCY, TUNING_TCP, TUNING_UDP, UDP_64, UDP_1400, VM_POD, VM_VM,
     },
     targets::{TAPWIRE, WITHOUT_PORTAL},
 };
@@ -57,14 +57,16 @@ pub(crate) struct Row {
 }
 
 /// File, title and measures of the plots in which each path has a row.
-const STRIPS: [(&str, &str, &[&str]); 8] = [
+const STRIPS: [(&str, &str, &[&str]); 10] = [
     ("hop", "Hop cost per frame", &[HOP]),
     ("peer-cni", "To-guest behind a CNI that delivers by peer", &[PEER_CNI]),
     ("tcp", "TCP through the pump", &[TCP_1, TCP_8]),
     ("udp", "UDP through the pump", &[UDP_64, UDP_1400]),
     ("latency", "Request-response time, percentiles of each round", &[P50, P99, P999]),
+    ("latency-awake", "Request-response time with CPUs that are kept awake", &[AWAKE_P50, AWAKE_P99]),
     ("connects", "TCP connections, and the CPU time of a gigabyte", &[CONNECTS, CPU]),
     ("vm", "iperf3 in real VMs", &[VM_POD, VM_VM]),
+    ("tuning", "Experiments, each beside tapwire as it is", &[TUNING_HOP, TUNING_TCP, TUNING_UDP, TUNING_LATENCY]),
     ("control", "Attach, detach, DHCP and memory", &[ATTACH, DETACH, OFFER, ACK, MEMORY]),
 ];
 
