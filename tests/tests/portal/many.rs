@@ -13,13 +13,8 @@ fn a_hundred_portals_lead_each_to_its_own_guest_and_all_go() {
     lab::require_root!();
     let (node, pod) = (Namespace::new("many-node").unwrap(), Namespace::new("many-pod").unwrap());
     let tapwire = Tapwire::new().unwrap();
-    let mut commands = String::new();
-    for number in 0..COUNT {
-        let peer = format!("peer name host{number} netns {}", node.name());
-        commands.push_str(&format!("link add nic{number} up type veth {peer}\n"));
-    }
-    batch(&pod, &commands);
-    batch(&node, &(0..COUNT).map(|number| format!("link set host{number} up\n")).collect::<String>());
+    batch(&pod, |number| format!("link add nic{number} up type veth peer name host{number} netns {}", node.name()));
+    batch(&node, |number| format!("link set host{number} up"));
     for number in 0..COUNT {
         let (nic, tap, name) = (format!("nic{number}"), format!("tap{number}"), format!("n{number}"));
         let line = ["attach", "--netns", pod.name(), "--node-netns", node.name(), "--nic", &nic, "--tap", &tap];
@@ -45,9 +40,10 @@ fn a_hundred_portals_lead_each_to_its_own_guest_and_all_go() {
     assert_eq!(portal::all(&node).unwrap(), []);
 }
 
-/// Many commands of `ip` in one call.
-fn batch(namespace: &Namespace, commands: &str) {
+/// A command of `ip` for each number, in one call.
+fn batch(namespace: &Namespace, command: impl Fn(usize) -> String) {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), commands).unwrap();
+    let commands: Vec<String> = (0..COUNT).map(command).collect();
+    std::fs::write(file.path(), commands.join("\n") + "\n").unwrap();
     namespace.ip(&["-batch", &file.path().display().to_string()]).unwrap();
 }
