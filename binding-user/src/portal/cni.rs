@@ -41,7 +41,7 @@ const LIMIT: u64 = 256 * 1024;
 /// The name of such a CNI, if there is one. `configuration` is the folder that the container runtime reads.
 pub(crate) fn find(bpffs: &Bpffs, configuration: &Path) -> Option<&'static str> {
     let pinned = |name: &&str| bpffs.path().parent().is_some_and(|root| root.join(name).exists());
-    let by_pins = PINS.iter().find(|(_, pins)| pins.iter().any(|pin| pinned(&pin)));
+    let by_pins = PINS.iter().find(|(_, pins)| pins.iter().any(&pinned));
     by_pins.map(|(name, _)| *name).or_else(|| by_configuration(configuration))
 }
 

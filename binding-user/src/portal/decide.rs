@@ -124,38 +124,31 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn seen(change: impl FnOnce(&mut Seen)) -> HostSide {
-        let mut seen = Seen { root: Some("noqueue".to_owned()), ..Seen::default() };
-        change(&mut seen);
+    /// A host side with these things on it, and with these qdiscs: its root, and what is in the place of clsact.
+    fn seen(has: &[&str], root: Option<&str>, hook: Option<&str>) -> HostSide {
         HostSide::Seen {
             nic: nic("veth1"),
-            tc_programs: seen.tc,
-            tcx_programs: seen.tcx,
-            xdp: seen.xdp,
-            root: seen.root,
-            hook_qdisc: seen.hook,
-            occupied: seen.occupied,
+            tc_programs: has.contains(&"tc"),
+            tcx_programs: has.contains(&"tcx"),
+            xdp: has.contains(&"xdp"),
+            root: root.map(str::to_owned),
+            hook_qdisc: hook.map(str::to_owned),
+            occupied: has.contains(&"occupied"),
         }
     }
 
-    #[derive(Default)]
-    struct Seen {
-        tc: bool,
-        tcx: bool,
-        xdp: bool,
-        root: Option<String>,
-        hook: Option<String>,
-        occupied: bool,
+    fn carries(what: &str) -> HostSide {
+        seen(&[what], Some("noqueue"), None)
     }
 
     #[test]
     fn auto_stays_away_from_whatever_would_be_passed_over_and_the_operators_word_says_so() {
         let (pod, xdp) = (nic("eth0"), Nic { xdp: true, ..nic("eth0") });
-        let free = seen(|_| {});
+        let free = seen(&[], Some("noqueue"), None);
         let foreign = ["observer".to_owned()];
         let ground = |host_side| Ground { nic: &pod, host_side, foreign: &[], cni: None };
-        let (tbf, tc) = (seen(|s| s.root = Some("tbf".to_owned())), seen(|s| s.tc = true));
-        let (tcx, host_xdp) = (seen(|s| s.tcx = true), seen(|s| s.xdp = true));
+        let (tbf, tc) = (seen(&[], Some("tbf"), None), carries("tc"));
+        let (tcx, host_xdp) = (carries("tcx"), carries("xdp"));
         let cases = [
             (ground(&tbf), "the qdisc tbf"),
             (ground(&tc), "carries a TC program"),
@@ -171,7 +164,7 @@ mod tests {
             let (taken, said) = ToGuest::Portal.decide(&ground, || true).unwrap();
             assert!(taken == ToGuest::Portal && said.starts_with("asked for; auto would not"), "{why}: {said}");
         }
-        let down = seen(|s| s.root = None);
+        let down = seen(&[], None, None);
         for host_side in [&free, &down] {
             assert_eq!(ToGuest::Auto.decide(&ground(host_side), || true).unwrap().0, ToGuest::Portal);
             assert_eq!(ToGuest::Auto.decide(&ground(host_side), || false).unwrap().0, ToGuest::Redirect);
@@ -186,8 +179,8 @@ mod tests {
             HostSide::NotVeth,
             HostSide::SameNamespace,
             HostSide::NotFound { why: "gone".to_owned() },
-            seen(|s| s.hook = Some("ingress".to_owned())),
-            seen(|s| s.occupied = true),
+            seen(&[], Some("noqueue"), Some("ingress")),
+            carries("occupied"),
         ];
         for host_side in &cases {
             let ground = Ground { nic: &pod, host_side, foreign: &[], cni: None };

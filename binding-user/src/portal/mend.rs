@@ -72,9 +72,12 @@ impl Node {
                 }
                 scene.environment.store.save(journal)?;
             }
-            self.netns.run(|| match there {
-                true => hook.replace(HookKind::Clsact, programs.program(&hook.program)?, &scene.pins),
-                false => hook.attach_in_node(programs),
+            self.netns.run(|| {
+                if there {
+                    hook.replace(HookKind::Clsact, programs.program(&hook.program)?, &scene.pins)
+                } else {
+                    hook.attach_in_node(programs)
+                }
             })?;
             if let Some(recorded) = journal.hooks.iter_mut().find(|recorded| recorded.program == hook.program) {
                 *recorded = hook;

@@ -85,6 +85,7 @@ fn spread(way: &str) -> BTreeMap<u16, usize> {
         (0..4).map(|_| TapPort::ready(namespace, tap, Offloads::None).unwrap()).collect()
     };
     let (uplink, guest) = (open(node, "uplink0"), open(&pod.namespace, "tap0"));
+    portal::wait_for(&pod, "tap0").unwrap();
     let mac = octets(&mac_of(node, "uplink0").unwrap()).unwrap();
     let mut queues = BTreeMap::new();
     for port in 1000..1000 + FLOWS {

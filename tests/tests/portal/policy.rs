@@ -70,10 +70,11 @@ fn a_rule_at_the_egress_of_the_host_side_drops_before_the_portal() {
     let chain = format!("chain t e {{ type filter hook egress device \"{}\" priority 0; }}", wire.pod.host_side);
     nft(&wire.pod.node, &format!("add table netdev t; add {}", chain.replace("chain t", "chain netdev t")));
     nft(&wire.pod.node, "add rule netdev t e ether type 0x88b5 drop");
+    // Else the node's own stack may say something, which no rule is about.
+    wire.pod.node.set_sysctl("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
     let counted = wire.count(&["to_guest", "frames"]);
     for mark in 2..12 {
-        // The kernel tells the sender of the drop.
-        assert!(wire.host.send(&frame(mark)).is_err());
+        wire.try_to_guest(&frame(mark));
     }
     assert_eq!(wire.count(&["to_guest", "frames"]), counted);
     nft(&wire.pod.node, "flush chain netdev t e");
@@ -150,9 +151,9 @@ fn a_rule_of_ipv4_holds_between_guests_on_one_bridge_with_br_netfilter() {
     rule_holds(&pair, &pair.guests[1].namespace, 0, pair::FIRST);
 }
 
-/// Sends a broadcast from a guest whose port of the bridge sends back to where it came from; gives what came back, and how
-/// often it was dropped as the guest's own.
-fn hairpin(options: &[&str]) -> (bool, u64) {
+/// Sends a broadcast from a guest whose port of the bridge sends back to where it came from; gives whether it came back, and
+/// whether it was dropped as the guest's own.
+fn hairpin(options: &[&str]) -> (bool, bool) {
     let pod = pair::builder("hairpin", Joint::Bridge, pair::FIRST).build().unwrap();
     pod.node.ip(&["link", "set", &pod.host_side, "type", "bridge_slave", "hairpin", "on"]).unwrap();
     calls_iptables(&pod.node);
@@ -171,7 +172,7 @@ fn hairpin(options: &[&str]) -> (bool, u64) {
             seen == marker
         })
         .unwrap();
-    (back, wire.count(&["dropped", "looped"]))
+    (back, wire.count(&["dropped", "looped"]) > 0)
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn a_hairpin_port_gives_the_guest_what_it_gives_by_redirect() {
         let by_portal = hairpin(&["--guard", guard, "--to-guest", "portal"]);
         let by_redirect = hairpin(&["--guard", guard, "--to-guest", "redirect"]);
         assert_eq!(by_portal, by_redirect, "guard {guard}");
-        assert_eq!(by_portal, if guard == "on" { (false, 1) } else { (true, 0) });
+        assert_eq!(by_portal, if guard == "on" { (false, true) } else { (true, false) });
     }
 }
 
