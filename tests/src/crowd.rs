@@ -5,6 +5,7 @@
 //! locks come into play that a single sender never meets.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -28,7 +29,7 @@ use crate::{
 /// Frames on their way at most, of all senders together: a tap has room for 500, a CPU's backlog for 1000.
 const WINDOW: u64 = 300;
 /// Longest time without a frame, after which the next one counts as lost.
-const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(10);
 /// Where a frame has its number: behind the headers of Ethernet, IPv4 and UDP.
 const NUMBER: usize = 42;
 /// The last octet of the source address of the first sender.
@@ -63,14 +64,15 @@ pub fn during<T>(pod: &Pod, order: Order, least: u64, work: impl FnOnce() -> T) 
     let worked = thread::scope(|scope| {
         let ends = stop.guard();
         let (senders, stop, tap) = (&senders, &stop, &tap);
-        let mut threads: Vec<_> = (FIRST..)
+        let receiving = scope.spawn(move || receive_all(tap, senders, order));
+        let sending: Vec<_> = (FIRST..)
             .zip(senders)
             .map(|(address, sender)| scope.spawn(move || sender.send_all(pod, address, stop, least, window)))
             .collect();
-        threads.push(scope.spawn(move || receive_all(tap, senders, order)));
         let worked = work();
         drop(ends);
-        for thread in threads {
+        // The receiver knows better what was lost.
+        for thread in std::iter::once(receiving).chain(sending) {
             thread.join().map_err(|_| anyhow!("a thread of the crowd panicked"))??;
         }
         anyhow::Ok(worked)
@@ -134,7 +136,7 @@ impl Sender {
 fn receive_all(tap: &TapPort, senders: &[Sender], order: Order) -> Result<()> {
     let mut heard = Instant::now();
     // Numbers that came before their time.
-    let mut early = vec![std::collections::BTreeSet::new(); senders.len()];
+    let mut early = vec![BTreeSet::new(); senders.len()];
     while !senders.iter().all(Sender::is_done) {
         if let Some((_, frame)) = tap.receive(Duration::from_millis(20))?
             && let Some((place, number)) = read(&frame, senders.len())
@@ -151,10 +153,17 @@ fn receive_all(tap: &TapPort, senders: &[Sender], order: Order) -> Result<()> {
             sender.received.store(next, Ordering::SeqCst);
         }
         if heard.elapsed() > SILENCE {
-            bail!("nothing came for {SILENCE:?}: {senders:?}, early {early:?}");
+            let lost = senders.iter().zip(&early).map(|(sender, early)| missing(sender, early));
+            bail!("nothing came for {SILENCE:?}; these are lost: {:?} {senders:?}", lost.collect::<Vec<_>>());
         }
     }
     Ok(())
+}
+
+/// Numbers that were sent and did not come.
+fn missing(sender: &Sender, early: &BTreeSet<u64>) -> Vec<u64> {
+    let sent = sender.received.load(Ordering::SeqCst)..sender.sent.load(Ordering::SeqCst);
+    sent.filter(|number| !early.contains(number)).collect()
 }
 
 /// Which sender a frame is of, and its number.

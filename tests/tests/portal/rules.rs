@@ -1,8 +1,13 @@
 //! What the other way does for the guest, this way does too: the guard, the responder's silence, lengths, counters.
 
-use lab::stream::datagram;
+use lab::{
+    Offloads, Pod,
+    gso::{self, GsoPort},
+    stream::datagram,
+    wait::wait_until,
+};
 
-use crate::wire::{BROADCAST, GUEST, HOST, Wire, addressed, frame};
+use crate::wire::{BROADCAST, GUEST, HOST, SOON, Wire, addressed, frame};
 
 const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 0x66];
 const NODE4: [u8; 4] = [10, 244, 1, 1];
@@ -116,4 +121,35 @@ fn a_mark_or_a_priority_of_the_node_does_not_reach_the_tap() {
     node.exec(&["nft", &format!("add table netdev t; add chain netdev t e {chain}")]).unwrap();
     node.exec(&["nft", "add rule netdev t e ether type 0x88b5 meta mark set 0x7 meta priority set 1:1"]).unwrap();
     wire.goes_by_portal(1);
+}
+
+#[test]
+fn a_frame_that_passes_over_the_host_sides_egress_arrives_and_is_counted_all_the_same() {
+    lab::require_root!();
+    let wire = Wire::new("bypass", &[]);
+    wire.pod.node.set_sysctl("net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+    wire.host.bypass_queue().unwrap();
+    let before = wire.count(&["to_guest", "frames"]);
+    for mark in 0..20 {
+        wire.goes_by_veth(mark);
+    }
+    assert_eq!(wire.count(&["to_guest", "frames"]), before + 40);
+}
+
+#[test]
+fn a_segment_to_be_cut_too_long_is_dropped_as_it_is_by_redirect() {
+    lab::require_root!();
+    for way in ["portal", "redirect"] {
+        let wire = Wire::with(Pod::new("cut").unwrap(), &["--to-guest", way], Offloads::Virtio);
+        wire.pod.node.ip(&["link", "set", &wire.pod.host_side, "mtu", "9000"]).unwrap();
+        let port = GsoPort::open(&wire.pod.node, &wire.pod.host_side).unwrap();
+        let segment = gso::tcp([GUEST, HOST], [NODE4, GUEST4], 9000).unwrap();
+        // Of a drop at egress the sender is told.
+        let _ = port.send(&segment, 1600);
+        wait_until("the drop to be counted", SOON, || Ok(wire.count(&["dropped", "too-big"]) == 1)).unwrap();
+        wire.nothing_came(way);
+        port.send(&segment, 1446).unwrap();
+        wire.tap.expect("the whole segment", SOON, |seen| seen.len() == 9000).unwrap();
+        assert_eq!(wire.count(&["dropped", "too-big"]), 1, "{way}");
+    }
 }

@@ -1,8 +1,9 @@
 //! What becomes of a portal when its tap, or the portal itself, is closed, deleted, made anew or enslaved.
 
 use lab::{
-    BINDING, Offloads, Pod, RawPort, TapPort,
+    BINDING, Namespace, Observer, Offloads, Pod, RawPort, TapPort, Tapwire,
     crowd::{self, Order},
+    observer::{Act, Place, Side},
     portal,
     tapwire::attach_arguments,
 };
@@ -33,10 +34,11 @@ fn frames_flow_again_when_a_vm_comes_back_to_its_tap() {
 }
 
 #[test]
-fn a_packet_socket_at_the_tap_sees_all() {
+fn a_packet_socket_and_a_program_at_the_tap_see_all() {
     lab::require_root!();
     let wire = Wire::new("tcpdump", &[]);
     let seen = RawPort::open(&wire.pod.namespace, "tap0").unwrap();
+    let program = Observer::hang(&wire.pod.namespace, "tap0", Side::Egress, Place::TcxFirst, Act::Pass).unwrap();
     for mark in 0..20 {
         wire.to_guest(&frame(mark));
         seen.expect("the frame to the guest", SOON, |seen| seen.outgoing && seen.data == frame(mark)).unwrap();
@@ -45,6 +47,7 @@ fn a_packet_socket_at_the_tap_sees_all() {
         seen.expect("the guest's frame", SOON, |seen| !seen.outgoing && seen.data == of_guest).unwrap();
     }
     assert!(wire.portal().sent >= 20);
+    assert!(program.seen().unwrap() >= 20);
 }
 
 #[test]
@@ -81,16 +84,53 @@ fn a_frame_is_counted_once_whether_the_portal_is_there_or_not() {
     is_once(count(&wire, 100..200));
 }
 
+/// While the kernel takes it down, what was already on its way to it is lost; then all takes the other way.
 #[test]
-fn no_frame_is_lost_after_a_portal_is_gone() {
+fn no_frame_is_lost_once_a_portal_is_gone_and_while_it_is_made_again() {
     lab::require_root!();
-    let wire = Wire::new("going", &[]);
-    let Wire { tap, host, tapwire: _tapwire, pod } = wire;
+    let Wire { tap, host, tapwire, pod } = Wire::new("going", &[]);
     drop((tap, host));
-    let portal = portal::only(&pod.node).unwrap().name;
-    pod.node.ip(&["link", "del", &portal]).unwrap();
-    let ((), sent) = crowd::during(&pod, Order::Free, 2000, || ()).unwrap();
+    for _ in 0..3 {
+        pod.node.ip(&["link", "del", &portal::only(&pod.node).unwrap().name]).unwrap();
+        let ((), sent) = crowd::during(&pod, Order::Free, 2000, || {
+            tapwire.run(&["repair", BINDING]).unwrap();
+            portal::wait_until_ready(&pod.node, 1).unwrap();
+        })
+        .unwrap();
+        assert!(sent.iter().all(|sent| *sent >= 2000), "{sent:?}");
+    }
+}
+
+#[test]
+fn no_frame_is_lost_while_a_portal_is_withdrawn() {
+    lab::require_root!();
+    let Wire { tap, host, tapwire, pod } = Wire::new("withdrawn", &[]);
+    drop((tap, host));
+    let ((), sent) = crowd::during(&pod, Order::Free, 2000, || {
+        let _observer = Observer::hang(&pod.node, &pod.host_side, Side::Egress, Place::TcxFirst, Act::Pass).unwrap();
+        tapwire.run(&["repair", BINDING]).unwrap();
+        assert_eq!(portal::all(&pod.node).unwrap(), []);
+    })
+    .unwrap();
     assert!(sent.iter().all(|sent| *sent >= 2000), "{sent:?}");
+    let before = pod.node.exec(&["tc", "qdisc", "show", "dev", &pod.host_side]).unwrap();
+    tapwire.run(&["detach", BINDING]).unwrap();
+    let after = pod.node.exec(&["tc", "qdisc", "show", "dev", &pod.host_side]).unwrap();
+    assert!(!after.contains("clsact"), "what attach made there stays: {before}, then {after}");
+}
+
+#[test]
+fn a_portal_that_was_moved_away_loses_nothing_and_is_made_again() {
+    lab::require_root!();
+    let wire = Wire::new("moved", &[]);
+    let elsewhere = Namespace::new("elsewhere").unwrap();
+    wire.pod.node.ip(&["link", "set", &wire.portal().name, "netns", elsewhere.name()]).unwrap();
+    for mark in 2..10 {
+        wire.to_guest(&frame(mark));
+    }
+    wire.repair();
+    portal::wait_until_ready(&wire.pod.node, 1).unwrap();
+    wire.goes_by_portal(11);
 }
 
 #[test]
@@ -143,7 +183,7 @@ fn a_tap_that_is_a_port_of_a_bridge_is_refused_and_nothing_is_changed() {
     pod.add_tap("tap0").unwrap();
     pod.namespace.ip(&["link", "add", "br0", "type", "bridge"]).unwrap();
     enslave(&pod).unwrap();
-    let tapwire = lab::Tapwire::new().unwrap();
+    let tapwire = Tapwire::new().unwrap();
     let before = (pod.fingerprint().unwrap(), pod.host_fingerprint().unwrap());
     for way in ["auto", "portal", "redirect"] {
         let asked = [&attach_arguments(&pod, BINDING)[..], &["--to-guest", way]].concat();
