@@ -44,7 +44,7 @@ pub(crate) async fn attach_in(
 ) -> Result<Journal> {
     let mut change = LeaseChange::default();
     if let Some(old) = environment.store.load(&name)? {
-        match settle(environment, old, request, netns).await? {
+        match Box::pin(settle(environment, old, request, netns)).await? {
             Settled::Done(done) => return Ok(*done),
             Settled::Cleared(told) => change = *told,
         }
