@@ -1,5 +1,7 @@
 //! The paths that the benchmark compares: a figure is worth something only if the frames came where they should.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -94,10 +96,7 @@ fn a_guest_behind_passt_reaches_the_far_end() {
             server.accept()?.0.read_to_end(&mut all)?;
             std::io::Result::Ok(all)
         });
-        let mut client = guest
-            .namespace
-            .run(|| Ok(TcpStream::connect((path.far.address, 7000))?))
-            .expect("no connection through passt");
+        let mut client = guest.namespace.run(|| Ok(TcpStream::connect((path.far.address, 7000))?)).unwrap();
         client.write_all(&sent).unwrap();
         drop(client);
         reader.join().unwrap().unwrap()

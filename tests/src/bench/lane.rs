@@ -269,11 +269,11 @@ fn drain(tap: &TapFile) -> Result<()> {
 fn counting_drop(arrived: &Counter) -> Result<Program> {
     /// `__sk_buff.protocol`, in network order.
     const PROTOCOL: i16 = 16;
-    const IPV4: i32 = (libc::ETH_P_IP as u16).to_be() as i32;
+    const IPV4: u16 = 0x0800;
     let [place, rest] = arrived.place(1)?;
     let counted = [place, rest, bpf::set(2, 1), bpf::add_at(1, 2), bpf::set(0, bpf::TCX_DROP), bpf::EXIT];
     let skipped = i16::try_from(counted.len())?;
-    let begin = [bpf::load_word(2, 1, PROTOCOL), bpf::skip_unless(2, IPV4, skipped)];
+    let begin = [bpf::load_word(2, 1, PROTOCOL), bpf::skip_unless(2, i32::from(IPV4.to_be()), skipped)];
     let passed = [bpf::set(0, bpf::TCX_NEXT), bpf::EXIT];
     Program::load("bench_drop", &[&begin[..], &counted, &passed].concat())
 }

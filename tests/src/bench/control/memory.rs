@@ -6,19 +6,27 @@ use anyhow::{Context as _, Result};
 
 use crate::{cmd, netns::Namespace, tapwire::Tapwire};
 
-/// KiB of the processes in a pod's namespace, and of all that run this tapwire. Of what is shared with others each has its
+/// KiB of the processes in a pod's namespace, and of all that run this tapwire with its state: others may run the same
+/// binary meanwhile. Of what is shared with others each has its
 /// part (`Pss` of `smaps_rollup`).
 pub(super) fn of(pod: &Namespace, tapwire: Option<&Tapwire>) -> Result<f64> {
     let pids = cmd::run(&["ip", "netns", "pids", pod.name()])?;
     let mut all: Vec<u32> = pids.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     if let Some(tapwire) = tapwire {
-        all.extend(tapwire.processes()?);
+        let state = format!("TAPWIRE_STATE_DIR={}", tapwire.state().display());
+        all.extend(tapwire.processes()?.into_iter().filter(|pid| has_variable(*pid, &state)));
     }
     all.sort_unstable();
     all.dedup();
     // A thread of ours may be in there for a moment.
     all.retain(|pid| *pid != std::process::id());
     all.iter().map(|pid| pss(&Path::new("/proc").join(pid.to_string()))).sum()
+}
+
+/// Whether a process was started with this in its environment; one that has ended was not.
+fn has_variable(pid: u32, variable: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|octet| *octet == 0).any(|entry| entry == variable.as_bytes())
 }
 
 fn pss(process: &Path) -> Result<f64> {
@@ -31,7 +39,19 @@ fn pss(process: &Path) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::pss;
+    use super::{has_variable, pss};
+
+    #[test]
+    fn a_process_is_known_by_its_environment() {
+        let mut sleep = crate::cmd::command(&["sleep", "60"]).unwrap();
+        let child = crate::cmd::Running::start(sleep.env("LAB_MARK", "a b")).unwrap();
+        let pid = u32::try_from(child.pid()).unwrap();
+        crate::wait::wait_until("sleep to run", std::time::Duration::from_secs(5), || {
+            Ok(has_variable(pid, "LAB_MARK=a b"))
+        })
+        .unwrap();
+        assert!(!has_variable(pid, "LAB_MARK=a"));
+    }
 
     #[test]
     fn a_process_has_a_size() {

@@ -37,7 +37,7 @@ const LENGTH: usize = 4;
 /// The process, with the folder of its socket.
 #[derive(Debug)]
 pub(super) struct Passt {
-    _process: Running,
+    process: Running,
     folder: TempDir,
 }
 
@@ -63,9 +63,9 @@ pub(super) fn join(label: &str) -> Result<Joined> {
         ["passt", "--foreground", "--quiet", "--ipv4-only", "--no-map-gw", "--runas", "0", "--mac-addr", HOST_MAC];
     let mut command = cmd::command(&[&line[..], &["--interface", &pod.nic, "--socket", socket]].concat())?;
     let process = pod.namespace.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-    let mut passt = Passt { _process: process, folder };
+    let mut passt = Passt { process, folder };
     wait_for("passt's socket", Duration::from_secs(5), || {
-        let ended = passt._process.ended()?;
+        let ended = passt.process.ended()?;
         ensure!(ended.is_none(), "passt has ended: {ended:?}");
         Ok(Path::new(socket).exists().then_some(()))
     })?;
