@@ -15,7 +15,7 @@
 
 use crate::{
     MacAddr,
-    packet::{ETH_P_ARP, Packet},
+    packet::{ETH_P_ARP, Packet, ether_type},
 };
 
 /// How many addresses are answered for at the most.
@@ -63,10 +63,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads an ARP packet; `None` for everything that asks for no IPv4 address on Ethernet.
+    /// Reads a frame; `None` for everything that asks for no IPv4 address on Ethernet.
     #[inline(always)]
     pub fn read(packet: &(impl Packet + ?Sized)) -> Option<Self> {
-        if !is_ipv4(packet)? || packet.header(20)? != REQUEST {
+        if ether_type(packet)? != ETH_P_ARP || !is_ipv4(packet)? || packet.header(20)? != REQUEST {
             return None;
         }
         Some(Self {
@@ -127,6 +127,7 @@ pub(crate) fn is_ipv4(packet: &(impl Packet + ?Sized)) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::ETH_P_RARP;
 
     const SERVER: [u8; 4] = [169, 254, 75, 10];
     const LEASE: [u8; 4] = [10, 1, 1, 5];
@@ -165,6 +166,9 @@ mod tests {
         let mut other = packet(REQUEST, LEASE, SERVER);
         other[18] = 8;
         assert_eq!(Request::read(&other[..]), None);
+        let mut reverse = packet(REQUEST, LEASE, SERVER);
+        reverse[12..14].copy_from_slice(&ETH_P_RARP);
+        assert_eq!(Request::read(&reverse[..]), None);
     }
 
     #[test]

@@ -115,6 +115,11 @@ impl ArpTable {
         table
     }
 
+    /// The MAC that is answered for addresses which the table lacks.
+    pub fn gateway(&self) -> MacAddr {
+        self.others.unwrap_or(self.server)
+    }
+
     /// One of [`answers`].
     pub fn answers(&self) -> u32 {
         match (self.others, self.entries.as_slice()) {

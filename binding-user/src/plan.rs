@@ -80,13 +80,13 @@ pub(crate) async fn plan_with(
         Some(spec) => Netns::open(spec)?,
     };
     let host_side = find_host_side(&facts.nic, netns, &node).await?;
-    let mut gateway_mac = None;
+    let gateway_mac = match lease.as_ref().and_then(|lease| lease.gateway) {
+        Some(gateway) => find_gateway(&netlink, facts.nic.ifindex, &host_side, &node, gateway).await?,
+        None => None,
+    };
     if let Some(lease) = &mut lease {
         warnings.extend(lease::warnings(&facts, lease));
         warnings.extend(fit_lease(lease, &tap)?);
-        if let Some(gateway) = lease.gateway {
-            gateway_mac = find_gateway(&netlink, facts.nic.ifindex, &host_side, &node, gateway).await?;
-        }
         if request.arp_reply_all {
             lease.neighbours.push(every_other(lease.gateway, gateway_mac)?);
         }

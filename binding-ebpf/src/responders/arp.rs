@@ -4,7 +4,6 @@ use aya_ebpf::{macros::map, maps::HashMap};
 use binding_common::{
     MacAddr, Reason,
     arp::{self, FRAME, MAX_NEIGHBOURS, answers},
-    packet::{ETH_P_ARP, ether_type},
 };
 
 use crate::{constants, count, forward, frame::Frame, guest};
@@ -40,9 +39,9 @@ pub(crate) fn answer(frame: &Frame<'_>) -> Result<Option<i32>, Reason> {
 /// guard takes it for.
 #[inline(always)]
 pub(crate) fn lead_to_server(frame: &Frame<'_>) -> Result<i32, Reason> {
-    let of_interest = constants::DHCP.load() != 0 && frame.untagged() && ether_type(frame) == Some(ETH_P_ARP);
+    let is_answered = constants::DHCP.load() != 0 && frame.untagged();
     match arp::Request::read(frame) {
-        Some(request) if of_interest && request.looks_for(constants::SERVER_IDENTIFIER.load(), guest::mac()) => {
+        Some(request) if is_answered && request.looks_for(constants::SERVER_IDENTIFIER.load(), guest::mac()) => {
             reply(frame, &request, MacAddr(constants::GATEWAY_MAC.load()))
         }
         _ => Err(Reason::SpoofedArp),

@@ -124,7 +124,7 @@ fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>, log: V
     let address = dhcp.map_or([0; 4], |server| server.lease);
     let identifier = dhcp.map_or([0; 4], |server| server.identifier);
     let guest = guest_mac.expected(*network_mac);
-    let (answers, gateway) = (arp.answers(), arp.others.unwrap_or(arp.server));
+    let (answers, gateway) = (arp.answers(), arp.gateway());
     let mut loader = EbpfLoader::new();
     loader
         // Nothing in the programs needs the kernel's BTF, and parsing it costs more than all the rest of `attach`.

@@ -205,11 +205,9 @@ impl Model {
     fn lead_to_server(&mut self, frame: &[u8]) -> Result<Verdict, Reason> {
         let guest = self.guest_mac();
         let server = self.binding.map(|binding| binding.server.identifier);
-        let of_interest = packet::ether_type(frame) == Some(packet::ETH_P_ARP);
         match (arp::Request::read(frame), server) {
-            (Some(request), Some(server)) if of_interest && request.looks_for(server, guest) => {
-                let mac = self.constants.arp.others.unwrap_or(self.constants.arp.server);
-                self.reply_arp(frame, &request, mac)
+            (Some(request), Some(server)) if request.looks_for(server, guest) => {
+                self.reply_arp(frame, &request, self.constants.arp.gateway())
             }
             _ => Err(Reason::SpoofedArp),
         }
@@ -223,12 +221,9 @@ impl Model {
     }
 
     fn answer_dhcp(&mut self, binding: &Binding, frame: &[u8], udp: packet::Udp) -> Result<Option<Verdict>, Reason> {
+        let guest = self.guest_mac();
         let counters = &mut self.counters.dhcp;
         let mut count = |message: DhcpMessage| counters[message as usize] += 1;
-        let guest = match self.constants.guest_mac {
-            GuestMac::Learn => self.learned,
-            other => other.expected(self.constants.network_mac),
-        };
         match respond(binding, guest, frame, udp) {
             Ok(Outcome::Passed) => Ok(None),
             Ok(Outcome::Consumed(request)) => {

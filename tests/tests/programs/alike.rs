@@ -6,7 +6,11 @@
 
 use std::cell::RefCell;
 
-use binding_common::{Reason, dhcp::decide::addressed, to_network};
+use binding_common::{
+    Reason,
+    dhcp::{Decision, Exchange, decide, decide::addressed},
+    to_network,
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},

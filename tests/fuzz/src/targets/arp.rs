@@ -9,11 +9,12 @@ const MAC: [u8; 6] = [2, 0x74, 0x77, 0, 0, 1];
 pub(super) fn run(frame: &[u8]) {
     let read = oracle::frame(frame).filter(|read| read.tags == 0 && read.kind == 0x0806);
     let packet = read.as_ref().and_then(|read| oracle::arp(read.rest));
-    // The EtherType is looked at by whoever calls these.
+    let request = arp::Request::read(frame);
     if read.is_none() {
+        assert_eq!(request, None);
+        // Whoever asks for claims has looked at the EtherType.
         return;
     }
-    let request = arp::Request::read(frame);
     // Only what is of Ethernet in every word is answered.
     let ethernet = frame.get(15) == Some(&1);
     let asks = packet.clone().filter(|packet| ethernet && packet.operation == 1);
