@@ -1,5 +1,7 @@
 //! How the pure logic reads a frame, and where the headers lie in one.
 
+use crate::guard::{self, Message, Policy, Upper};
+
 /// Octets of an Ethernet header: two addresses and the EtherType.
 pub const ETH_HEADER: usize = 14;
 
@@ -39,6 +41,17 @@ pub trait Packet {
     /// Copies `len` octets at any offset to the beginning of a buffer. `false`, and nothing is copied, when the packet or
     /// the buffer is too short, or `len` is 0.
     fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool;
+
+    /// [`guard::follow`]. What only odd frames need is a function of its own in the programs, which the verifier follows
+    /// once, and not on each way that leads there.
+    fn upper(&self, next: u8) -> Option<Upper> {
+        guard::follow(self, next)
+    }
+
+    /// [`guard::is_true_neighbour`], likewise.
+    fn is_true_neighbour(&self, message: Message, policy: &impl Policy) -> bool {
+        guard::is_true_neighbour(self, message, policy)
+    }
 }
 
 impl Packet for [u8] {

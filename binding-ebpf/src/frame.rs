@@ -12,9 +12,12 @@ use aya_ebpf::{
 };
 use binding_common::{
     MacAddr, Reason,
+    guard::{Message, Policy, Upper},
     in_memory::InMemory,
     packet::{ETH_HEADER, HEADERS, Packet},
 };
+
+use crate::functions;
 
 /// `BPF_ADJ_ROOM_MAC` of `enum bpf_adj_room_mode`: room is made or taken between the Ethernet header and the next.
 const BPF_ADJ_ROOM_MAC: u32 = 1;
@@ -223,5 +226,16 @@ impl Packet for Frame<'_> {
         let Some(len) = bounded::<N>(len) else { return false };
         // SAFETY: `to` holds `len` octets; the helper checks that the frame does.
         unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset as u32, to.as_mut_ptr().cast(), len) == 0 }
+    }
+
+    #[inline(always)]
+    fn upper(&self, next: u8) -> Option<Upper> {
+        Upper::from_bits(functions::tapwire_upper(self.ctx.skb.skb, u32::from(next)))
+    }
+
+    #[inline(always)]
+    fn is_true_neighbour(&self, message: Message, _: &impl Policy) -> bool {
+        let Message { at, kind, nobody } = message;
+        functions::tapwire_neighbour(self.ctx.skb.skb, at as u32, u32::from(kind), u32::from(nobody)) != 0
     }
 }

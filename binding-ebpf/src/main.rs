@@ -24,6 +24,8 @@ mod forward;
 #[cfg(target_arch = "bpf")]
 mod frame;
 #[cfg(target_arch = "bpf")]
+mod functions;
+#[cfg(target_arch = "bpf")]
 mod guest;
 #[cfg(target_arch = "bpf")]
 mod responders;

@@ -8,6 +8,7 @@ use std::{
         unix::fs::OpenOptionsExt as _,
     },
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +17,10 @@ use nix::{
     libc::{self, c_int, c_short, ifreq},
 };
 
-use crate::netns::Namespace;
+use crate::{netns::Namespace, wait::wait_for};
+
+/// How long a tap may be held by nobody who wants it.
+const FREE: Duration = Duration::from_secs(5);
 
 /// Size of the header that precedes each frame: the one without `num_buffers`, QEMU's choice for devices before virtio 1.0.
 pub const HEADER: usize = 10;
@@ -77,12 +81,16 @@ impl TapFile {
     /// In the namespace of the calling thread.
     fn attach(name: &str, offloads: Offloads) -> Result<Self> {
         let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-        let file = match Self::bind(name, flags) {
+        let bind = || match Self::bind(name, flags) {
             // A tap made for several queues takes only readers that say so.
             Err(Errno::EINVAL) => Self::bind(name, flags | libc::IFF_MULTI_QUEUE),
             other => other,
         };
-        let file = file.with_context(|| format!("opening tap {name}"))?;
+        // A child that another thread has just started holds what was open then, until it becomes its command.
+        let file = wait_for(&format!("the tap {name} to be free"), FREE, || match bind() {
+            Err(Errno::EBUSY) => Ok(None),
+            other => other.map(Some).with_context(|| format!("opening tap {name}")),
+        })?;
         Self::set_up(file, offloads)
     }
 

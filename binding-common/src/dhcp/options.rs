@@ -91,7 +91,21 @@ pub struct Progress {
     /// Options that found no room.
     trimmed: InMemory<u32>,
     reserved: u32,
+    /// The turn that is next: [`LOOK`], [`REQUESTED`] or [`REST`] and what follows them.
+    turn: InMemory<usize>,
 }
+
+/// Turns that look for option 121 among the parameters, one for each of them.
+const LOOK: usize = 0;
+/// Turns that write what the client asks for, in its order.
+const REQUESTED: usize = LOOK + MAX_PARAMETERS;
+/// Turns that write the rest, in our order.
+const REST: usize = REQUESTED + MAX_PARAMETERS;
+/// One that writes the client identifier and the end.
+const END: usize = REST + MAX_OPTIONS;
+
+/// How many turns there are. A list that is shorter than it may be skips those that are left.
+pub const MAX_TURNS: usize = END + 1;
 
 impl Progress {
     /// Octets of the whole frame.
@@ -162,18 +176,12 @@ impl Options {
         true
     }
 
-    /// Writes what follows the template: the chosen options, if there shall be any, the client identifier, END.
+    /// Begins to write what follows the template; [`Self::next_turn`] goes on. Without options, there are only the client
+    /// identifier and END.
     ///
     /// The frame is [`Self::longest_frame`] long and holds the template; behind that, up to [`MIN_FRAME`], are zeros.
     #[inline(always)]
-    pub fn append(
-        &self,
-        template: &Template,
-        request: &Request,
-        with_options: bool,
-        progress: &mut Progress,
-        output: &mut impl Output,
-    ) -> Result<(), Reason> {
+    pub fn begin(&self, template: &Template, request: &Request, with_options: bool, progress: &mut Progress) {
         progress.taken.set(0);
         let start = template.len as usize;
         progress.at.set(start);
@@ -184,10 +192,52 @@ impl Options {
         let has_echo = start + echo <= end;
         progress.end.set(if has_echo { end - echo } else { end });
         progress.trimmed.set(u32::from(!has_echo));
-        if with_options {
-            self.choose(request, progress, output)?;
+        progress.turn.set(if with_options { LOOK } else { END });
+    }
+
+    /// Writes the next option, if it is its time. `true`: that was the last turn, and there are at most [`MAX_TURNS`].
+    #[inline(always)]
+    pub fn next_turn(
+        &self,
+        request: &Request,
+        progress: &mut Progress,
+        output: &mut impl Output,
+    ) -> Result<bool, Reason> {
+        let turn = progress.turn.get();
+        progress.turn.set(turn + 1);
+        if turn < REQUESTED {
+            match request.parameter(turn - LOOK) {
+                None => progress.turn.set(REQUESTED),
+                Some(option::CLASSLESS_ROUTES) => progress.has_121.set(1),
+                Some(_) => {}
+            }
+            return Ok(false);
         }
-        if has_echo {
+        let (place, requested) = if turn < REST {
+            let Some(code) = request.parameter(turn - REQUESTED) else {
+                progress.turn.set(REST);
+                return Ok(false);
+            };
+            // One more than the place of the entry; zero wraps around, to where there is none.
+            (usize::from(self.places[usize::from(code)].wrapping_sub(1)), true)
+        } else {
+            let place = turn.wrapping_sub(REST);
+            if place >= self.count as usize {
+                self.end(request, progress, output)?;
+                return Ok(true);
+            }
+            (place, false)
+        };
+        self.take(place, requested, progress, output)?;
+        Ok(false)
+    }
+
+    /// Writes the client identifier and END.
+    #[inline(always)]
+    fn end(&self, request: &Request, progress: &mut Progress, output: &mut impl Output) -> Result<(), Reason> {
+        let echo = usize::from(request.client_id_len);
+        // END needs an octet, too.
+        if progress.at.get() + echo < self.longest_frame(request) as usize {
             // The buffer is zero behind the option, so the sum of all of it is the option's.
             let sum = checksum::fold(checksum::add(0, &request.client_id));
             progress.write(&request.client_id, echo, sum, output)?;
@@ -195,31 +245,6 @@ impl Options {
         progress.write(&[option::END], 1, u16::from_be_bytes([option::END, 0]), output)?;
         let len = progress.at.get();
         progress.at.set(if len < MIN_FRAME { MIN_FRAME } else { len });
-        Ok(())
-    }
-
-    /// What the client asks for, in its order, then the rest in ours.
-    #[inline(always)]
-    fn choose(&self, request: &Request, progress: &mut Progress, output: &mut impl Output) -> Result<(), Reason> {
-        for place in 0..MAX_PARAMETERS {
-            match request.parameter(place) {
-                None => break,
-                Some(option::CLASSLESS_ROUTES) => progress.has_121.set(1),
-                Some(_) => {}
-            }
-        }
-        for place in 0..MAX_PARAMETERS {
-            let Some(code) = request.parameter(place) else { break };
-            // One more than the place of the entry; zero wraps around, to where there is none.
-            let entry = usize::from(self.places[usize::from(code)].wrapping_sub(1));
-            self.take(entry, true, progress, output)?;
-        }
-        for entry in 0..MAX_OPTIONS {
-            if entry >= self.count as usize {
-                break;
-            }
-            self.take(entry, false, progress, output)?;
-        }
         Ok(())
     }
 

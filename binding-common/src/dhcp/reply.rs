@@ -3,7 +3,7 @@
 use super::{
     Options, Request,
     decide::Reply,
-    options::{MIN_DATAGRAM, Output, Progress},
+    options::{MAX_TURNS, MIN_DATAGRAM, Output, Progress},
 };
 use crate::{MacAddr, checksum, counters::Reason, in_memory::InMemory};
 
@@ -106,11 +106,16 @@ impl Exchange {
         self.counter.set(reply.counter() as u32);
     }
 
-    /// Writes what follows the template, which the frame holds already.
+    /// Begins to write what follows the template, which the frame holds already; [`Self::next_turn`] goes on.
     #[inline(always)]
-    pub fn append(&mut self, template: &Template, options: &Options, output: &mut impl Output) -> Result<(), Reason> {
-        let with_options = self.with_options.get() != 0;
-        options.append(template, &self.request, with_options, &mut self.progress, output)
+    pub fn begin(&mut self, template: &Template, options: &Options) {
+        options.begin(template, &self.request, self.with_options.get() != 0, &mut self.progress);
+    }
+
+    /// [`Options::next_turn`] of this exchange.
+    #[inline(always)]
+    pub fn next_turn(&mut self, options: &Options, output: &mut impl Output) -> Result<bool, Reason> {
+        options.next_turn(&self.request, &mut self.progress, output)
     }
 
     /// Puts into the head of a reply what the request decides, and completes both checksums.
@@ -187,7 +192,12 @@ impl Template {
     pub fn render(&self, options: &Options, exchange: &mut Exchange) -> Result<[u8; MAX_FRAME], Reason> {
         let mut frame = [0; MAX_FRAME];
         frame[..MAX_TEMPLATE].copy_from_slice(&self.frame);
-        exchange.append(self, options, &mut frame)?;
+        exchange.begin(self, options);
+        for _ in 0..MAX_TURNS {
+            if exchange.next_turn(options, &mut frame)? {
+                break;
+            }
+        }
         exchange.stamp(frame.first_chunk_mut().ok_or(Reason::ReplyFailed)?, self.ip_sum);
         Ok(frame)
     }

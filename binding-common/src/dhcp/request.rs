@@ -8,8 +8,8 @@ use crate::{
     packet::{Packet, Udp},
 };
 
-/// How many options, pads included, are looked at. A client's message has a dozen; the bound is the verifier's, which
-/// follows the loop to its end.
+/// How many options, pads included, are looked at. A client's message has a dozen; no loop of the program is without a
+/// bound.
 pub const MAX_OPTIONS: usize = 128;
 
 /// Octets of a client identifier with its code and length, padded to whole words.
@@ -189,14 +189,33 @@ impl Request {
         Ok(())
     }
 
-    /// Reads the message that follows the UDP header.
-    #[inline(always)]
+    /// Reads the message that follows the UDP header: what the program does in turns.
     pub fn read_message(&mut self, packet: &(impl Packet + ?Sized), udp: Udp) -> Result<(), Reason> {
+        self.begin(packet, udp)?;
+        let ended = (0..MAX_OPTIONS).any(|_| self.next_option(packet));
+        self.end(packet, ended)
+    }
+
+    /// Reads the fixed part of the message that follows the UDP header; [`Self::next_option`] goes on.
+    #[inline(always)]
+    pub fn begin(&mut self, packet: &(impl Packet + ?Sized), udp: Udp) -> Result<(), Reason> {
         let at = udp.offset + UDP_HEADER;
         self.read_fixed(packet, at).ok_or(Reason::DhcpMalformed)?;
         // The datagram may end before the frame does: short Ethernet frames are padded.
         let length = u16::from_be_bytes(packet.load(udp.offset + 4).ok_or(Reason::DhcpMalformed)?);
-        let ended = self.read_options(packet, at, udp.offset + usize::from(length));
+        self.forget_options();
+        self.cursor.message.set(at);
+        self.cursor.at.set(at + FIXED);
+        self.cursor.end.set(udp.offset + usize::from(length));
+        self.cursor.overload.set(0);
+        self.cursor.parameters.set(0);
+        self.cursor.client_id.set(0);
+        Ok(())
+    }
+
+    /// Ends the reading; `ended` is what the last of at most [`MAX_OPTIONS`] calls of [`Self::next_option`] has said.
+    #[inline(always)]
+    pub fn end(&mut self, packet: &(impl Packet + ?Sized), ended: bool) -> Result<(), Reason> {
         if !ended && self.message_type == 0 {
             // What it is stands beyond the place to which it was read.
             return Err(Reason::DhcpMalformed);
@@ -221,31 +240,20 @@ impl Request {
         Some(())
     }
 
+    /// Reads the next option. `true`: there was none, the message is at its end.
+    ///
     /// Options end with END, or where the message does: a missing END is no reason to leave a guest without a lease.
-    /// `false` when there are more than are looked at.
     #[inline(always)]
-    fn read_options(&mut self, packet: &(impl Packet + ?Sized), message: usize, end: usize) -> bool {
-        self.forget_options();
-        self.cursor.message.set(message);
-        self.cursor.at.set(message + FIXED);
-        self.cursor.end.set(end);
-        self.cursor.overload.set(0);
-        self.cursor.parameters.set(0);
-        self.cursor.client_id.set(0);
-        for _ in 0..MAX_OPTIONS {
-            let (at, end) = (self.cursor.at.get(), self.cursor.end.get());
-            let [code, len] = packet.load(at).unwrap_or([option::END, 0]);
-            let next = if code == option::PAD { at + 1 } else { at + 2 + usize::from(len) };
-            if code == option::END || next > end {
-                // It ends, or what it says of itself goes beyond the end.
-                if !self.cursor.enter_field() {
-                    return true;
-                }
-            } else {
-                self.read_option(packet, at, code, len);
-                self.cursor.at.set(next);
-            }
+    pub fn next_option(&mut self, packet: &(impl Packet + ?Sized)) -> bool {
+        let (at, end) = (self.cursor.at.get(), self.cursor.end.get());
+        let [code, len] = packet.load(at).unwrap_or([option::END, 0]);
+        let next = if code == option::PAD { at + 1 } else { at + 2 + usize::from(len) };
+        if code == option::END || next > end {
+            // It ends, or what it says of itself goes beyond the end.
+            return !self.cursor.enter_field();
         }
+        self.read_option(packet, at, code, len);
+        self.cursor.at.set(next);
         false
     }
 
@@ -261,8 +269,7 @@ impl Request {
         self.client_id = [0; MAX_CLIENT_ID];
     }
 
-    /// Reads an option. The long ones are only found here, or the verifier would follow their copying as often as there are
-    /// options.
+    /// Reads an option. The long ones are only found here, and copied when all are read.
     #[inline(always)]
     fn read_option(&mut self, packet: &(impl Packet + ?Sized), at: usize, code: u8, len: u8) {
         let value = at + 2;

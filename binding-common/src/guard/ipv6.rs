@@ -3,7 +3,7 @@
 use super::{
     Policy, Rule, Rules,
     exceptions::{Ipv6, to_numbers},
-    neighbour,
+    neighbour::{self, Message},
 };
 use crate::{
     counters::Reason,
@@ -37,13 +37,36 @@ const REDIRECT: u8 = 137;
 
 /// What is behind the extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Upper {
+pub struct Upper {
     protocol: u8,
     at: usize,
     /// There was a fragment header.
     fragment: bool,
     /// It said that this is not the first fragment: what is at `at` is no header.
     later: bool,
+}
+
+/// As one number, since a function of the programs can return no more.
+impl Upper {
+    /// What stands for `None`: no header is at 0.
+    pub const NONE: u64 = 0;
+
+    /// Makes it one.
+    #[inline(always)]
+    pub fn to_bits(self) -> u64 {
+        let Self { protocol, at, fragment, later } = self;
+        (at as u64) << 32 | u64::from(protocol) << 16 | u64::from(fragment) << 1 | u64::from(later)
+    }
+
+    /// Takes it apart.
+    #[inline(always)]
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        if bits == Self::NONE {
+            return None;
+        }
+        let [.., protocol, _, flags] = bits.to_be_bytes();
+        Some(Self { protocol, at: (bits >> 32) as usize, fragment: flags & 2 != 0, later: flags & 1 != 0 })
+    }
 }
 
 /// Judges a frame of the guest.
@@ -133,11 +156,20 @@ fn judge_icmpv6(
         neighbour::ROUTERS | neighbour::SOLICITATION | neighbour::ADVERTISEMENT => {
             // Receivers must not take it (RFC 6980, 5), and the options may lie in another fragment.
             rules.forbid_if(upper.fragment, Rule::HiddenHeader)?;
-            let is_true = neighbour::is_true(packet, upper.at, kind, nobody, policy);
+            let is_true = packet.is_true_neighbour(Message { at: upper.at, kind, nobody }, policy);
             rules.forbid_if(!is_true, Rule::SpoofedNd)
         }
         _ => Ok(()),
     }
+}
+
+/// Finds what is behind the extension headers. An ordinary packet has none.
+#[inline(always)]
+fn upper(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
+    if matches!(next, IPPROTO_TCP | IPPROTO_UDP | IPPROTO_ICMPV6) {
+        return Some(Upper { protocol: next, at: PAYLOAD, fragment: false, later: false });
+    }
+    packet.upper(next)
 }
 
 /// Follows the extension headers. `None` when they are cut short, do not end, or lie in a fragment.
@@ -147,12 +179,8 @@ fn judge_icmpv6(
 /// take that, and not all know it). The 8 octets themselves are always of a first fragment, and each of those is judged.
 /// An authentication header tells the receiver of all that by itself.
 #[inline(always)]
-fn upper(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
+pub fn follow(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
     let mut upper = Upper { protocol: next, at: PAYLOAD, fragment: false, later: false };
-    // The ordinary ones, at once.
-    if matches!(next, IPPROTO_TCP | IPPROTO_UDP | IPPROTO_ICMPV6) {
-        return Some(upper);
-    }
     for _ in 0..MAX_EXTENSIONS {
         let is_movable = EXTENSIONS.contains(&upper.protocol) || upper.protocol == FRAGMENT;
         if !is_movable && upper.protocol != AUTHENTICATION {

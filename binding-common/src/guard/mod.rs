@@ -29,6 +29,8 @@ mod tests;
 pub use self::{
     ethernet::source,
     exceptions::{Exceptions, Full, MAX_ETHER_TYPES, MAX_MACS, MAX_OTHERS, MAX_PREFIXES},
+    ipv6::{Upper, follow},
+    neighbour::{Message, is_true as is_true_neighbour},
     rules::{Rule, Rules},
 };
 use crate::{

@@ -17,21 +17,27 @@ const MAX_OPTIONS: usize = 6;
 /// Source and target link-layer address (RFC 4861, 4.6.1).
 const LINK_LAYER_ADDRESS: [u8; 2] = [1, 2];
 
-/// Whether a message at `at` says nothing of anybody but the guest: a target that is claimed is its own, and every
-/// link-layer address is its MAC. `nobody`: it comes from the unspecified address, so a solicitation claims its target.
+/// A message of neighbour discovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its offset in the frame.
+    pub at: usize,
+    /// Its type, which says how long it is.
+    pub kind: u8,
+    /// It comes from the unspecified address, so a solicitation claims its target.
+    pub nobody: bool,
+}
+
+/// Whether a message says nothing of anybody but the guest: a target that is claimed is its own, and every link-layer
+/// address is its MAC.
 #[inline(always)]
-pub(super) fn is_true(
-    packet: &(impl Packet + ?Sized),
-    at: usize,
-    kind: u8,
-    nobody: bool,
-    policy: &impl Policy,
-) -> bool {
+pub fn is_true(packet: &(impl Packet + ?Sized), message: Message, policy: &impl Policy) -> bool {
+    let Message { at, kind, nobody } = message;
     let claims = kind == ADVERTISEMENT || (kind == SOLICITATION && nobody);
     if claims && !ipv6::address(packet, at + 8).is_some_and(|target| ipv6::is_own(target, policy)) {
         return false;
     }
-    let Some(length) = packet.header(18) else { return false };
+    let Some(length) = packet.load(18) else { return false };
     let end = ETH_HEADER + 40 + usize::from(u16::from_be_bytes(length));
     let mut at = at + if kind == ROUTERS { 8 } else { 24 };
     for _ in 0..MAX_OPTIONS {

@@ -9,8 +9,9 @@ use binding_common::{
     dhcp::{
         Decision, Exchange, Options, Template,
         decide::{self, Reply},
-        options::Output,
+        options::{MAX_TURNS, Output},
         reply::{HEAD, MAX_TEMPLATE},
+        request::MAX_OPTIONS,
     },
     packet::Udp,
 };
@@ -18,6 +19,7 @@ use binding_common::{
 use crate::{
     constants, count, forward,
     frame::{Frame, bounded},
+    functions::{take_turns, tapwire_read, tapwire_write, turn},
 };
 
 /// The replies, by [`Reply`].
@@ -41,7 +43,10 @@ pub(crate) fn answer(frame: &Frame<'_>, udp: Udp) -> Result<Option<i32>, Reason>
     if !decide::addressed(&exchange.request, &server)? {
         return Ok(None);
     }
-    exchange.request.read_message(frame, udp)?;
+    exchange.request.begin(frame, udp)?;
+    let ended = take_turns(MAX_OPTIONS, tapwire_read, frame) == turn::DONE;
+    let exchange = self::exchange()?;
+    exchange.request.end(frame, ended)?;
     if let Some(message) = decide::received(&exchange.request) {
         count::dhcp(message);
     }
@@ -59,6 +64,24 @@ fn exchange() -> Result<&'static mut Exchange, Reason> {
     Ok(unsafe { &mut *exchange })
 }
 
+/// Reads the next option of the message: a turn.
+#[inline(always)]
+pub(crate) fn read_option(frame: &Frame<'_>) -> u32 {
+    let Ok(exchange) = exchange() else { return turn::FAILED };
+    if exchange.request.next_option(frame) { turn::DONE } else { turn::MORE }
+}
+
+/// Writes the next option of the reply: a turn.
+#[inline(always)]
+pub(crate) fn write_option(frame: &Frame<'_>) -> u32 {
+    let (Ok(exchange), Some(options)) = (exchange(), OPTIONS.get(0)) else { return turn::FAILED };
+    match exchange.next_turn(options, &mut Appending(frame)) {
+        Ok(false) => turn::MORE,
+        Ok(true) => turn::DONE,
+        Err(_) => turn::FAILED,
+    }
+}
+
 /// Turns the request's frame into the reply.
 #[inline(always)]
 fn send(frame: &Frame<'_>) -> Result<i32, Reason> {
@@ -70,7 +93,11 @@ fn send(frame: &Frame<'_>) -> Result<i32, Reason> {
     let longest = options.longest_frame(&exchange.request);
     frame.begin(if longest > MAX_TEMPLATE as u32 { longest } else { MAX_TEMPLATE as u32 })?;
     frame.write(0, template.frame.as_ptr(), MAX_TEMPLATE as u32)?;
-    exchange.append(template, options, &mut Appending(frame))?;
+    exchange.begin(template, options);
+    if take_turns(MAX_TURNS, tapwire_write, frame) != turn::DONE {
+        return Err(Reason::ReplyFailed);
+    }
+    let exchange = self::exchange()?;
     let mut head = [0; HEAD];
     head.copy_from_slice(&template.frame[..HEAD]);
     exchange.stamp(&mut head, template.ip_sum);

@@ -13,6 +13,7 @@ use nix::sys::{
 };
 
 use super::{Finding, process};
+use crate::datapath::Functions;
 use crate::error::chain;
 
 /// The helpers that the programs call, and what cannot be done without: `None` for nothing at all.
@@ -143,11 +144,11 @@ fn memlock() -> Finding {
 }
 
 fn btf() -> Finding {
-    if Path::new("/sys/kernel/btf/vmlinux").exists() {
-        Finding::ok("btf", "the kernel has BTF; the programs need none")
+    if Functions::of_this_kernel() == Functions::Apart {
+        Finding::ok("btf", "the kernel has BTF; its verifier follows the functions of the programs one by one")
     } else {
-        let hint = "a kernel with CONFIG_DEBUG_INFO_BTF, if bpftool is to show more";
-        Finding::warning("btf", "no /sys/kernel/btf/vmlinux; the programs need none, tools show less", hint)
+        let hint = "a kernel with CONFIG_DEBUG_INFO_BTF, if attach is to be quick and bpftool to show more";
+        Finding::warning("btf", "no /sys/kernel/btf/vmlinux; the programs need none, but attach waits longer", hint)
     }
 }
 

@@ -1,16 +1,22 @@
 //! Loads the programs.
 
+use std::{panic::resume_unwind, thread};
+
 use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
+    Ebpf, VerifierLogLevel,
     maps::{Array, HashMap},
-    programs::{ProgramError, SchedClassifier},
+    programs::{Program, ProgramError, SchedClassifier},
 };
 use binding_common::{
     MacAddr,
     dhcp::{Options, Server, Template},
 };
 
-use super::{PinnedMaps, Pins, hook::NEEDS};
+use super::{
+    PinnedMaps, Pins,
+    hook::NEEDS,
+    object::{Functions, loader, object},
+};
 use crate::{
     dhcp::Replies,
     error::{Chained as _, Context as _, Error, Result, chain},
@@ -19,9 +25,6 @@ use crate::{
     neighbours::ArpTable,
     portal::{HOST_OUT, PORTAL_IN},
 };
-
-/// The object that `build.rs` built.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tapwire-ebpf"));
 
 /// Lines of the verifier's log that an error repeats: the last ones tell what it refused.
 const VERIFIER_LINES: usize = 3;
@@ -74,15 +77,16 @@ impl Programs {
     /// pinned if they are not. The kernel lets programs work with a map of any layout: [`PinnedMaps::for_this_build`]
     /// says which they are.
     pub fn load(constants: &Constants, replies: Option<&Replies>, pins: Option<(&Pins, &PinnedMaps)>) -> Result<Self> {
-        let mut programs = Self::prepare(constants, replies, pins, VerifierLogLevel::default())?;
-        for (name, program) in programs.0.programs_mut() {
-            let name = name.to_owned();
-            if constants.portal.is_none() && [HOST_OUT, PORTAL_IN].contains(&name.as_str()) {
-                continue;
-            }
-            let program: &mut SchedClassifier = program.try_into().context(|| format!("load the program {name}"))?;
-            program.load().map_err(|error| refused(&name, &error))?;
-        }
+        let mut programs =
+            Self::prepare(constants, replies, pins, Functions::of_this_kernel(), VerifierLogLevel::default())?;
+        let wanted = |name: &str| constants.portal.is_some() || ![HOST_OUT, PORTAL_IN].contains(&name);
+        // Side by side: the verifier is most of what an attach takes.
+        thread::scope(|scope| {
+            let wanted = programs.0.programs_mut().filter(|(name, _)| wanted(name));
+            let loads: Vec<_> = wanted.map(|(name, program)| scope.spawn(|| verify(name, program))).collect();
+            let loaded = loads.into_iter().map(|load| load.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            loaded.collect::<Vec<_>>().into_iter().collect::<Result<()>>()
+        })?;
         Ok(programs)
     }
 
@@ -92,9 +96,10 @@ impl Programs {
         constants: &Constants,
         replies: Option<&Replies>,
         pins: Option<(&Pins, &PinnedMaps)>,
+        functions: Functions,
         log: VerifierLogLevel,
     ) -> Result<Self> {
-        let mut ebpf = load_object(constants, pins, log)?;
+        let mut ebpf = load_object(constants, pins, functions, log)?;
         if let Some(replies) = replies {
             fill_replies(&mut ebpf, replies)?;
         }
@@ -115,8 +120,19 @@ impl Programs {
     }
 }
 
+/// Has the kernel verify a program.
+fn verify(name: &str, program: &mut Program) -> Result<()> {
+    let program: &mut SchedClassifier = program.try_into().context(|| format!("load the program {name}"))?;
+    program.load().map_err(|error| refused(name, &error))
+}
+
 /// Makes the maps, and sets the globals that the programs take for constants.
-fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>, log: VerifierLogLevel) -> Result<Ebpf> {
+fn load_object(
+    constants: &Constants,
+    pins: Option<(&Pins, &PinnedMaps)>,
+    functions: Functions,
+    log: VerifierLogLevel,
+) -> Result<Ebpf> {
     let Constants { nic, tap, mtu, tap_mtu, peer, from_peer, network_mac, guest_mac, dhcp, arp, guard, portal } =
         constants;
     let (portal_ifindex, portal_check) = portal.map_or((0, 0), |portal| (portal.ifindex, u32::from(portal.check)));
@@ -125,10 +141,8 @@ fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>, log: V
     let identifier = dhcp.map_or([0; 4], |server| server.identifier);
     let guest = guest_mac.expected(*network_mac);
     let (answers, gateway) = (arp.answers(), arp.gateway());
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader();
     loader
-        // Nothing in the programs needs the kernel's BTF, and parsing it costs more than all the rest of `attach`.
-        .btf(None)
         .verifier_log_level(log)
         .override_global("NIC_IFINDEX", nic, true)
         .override_global("TAP_IFINDEX", tap, true)
@@ -152,7 +166,9 @@ fn load_object(constants: &Constants, pins: Option<(&Pins, &PinnedMaps)>, log: V
         loader.map_pin_path("COUNTERS", pins.map(&maps.counters.pin));
         loader.map_pin_path("LEARNED", pins.map(&maps.learned));
     }
-    loader.load(OBJECT).map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))
+    loader
+        .load(object(functions).octets())
+        .map_err(|error| Error::new("load the programs", chain(&error)).with_hint(NEEDS))
 }
 
 fn fill_neighbours(ebpf: &mut Ebpf, table: &ArpTable) -> Result<()> {

@@ -11,7 +11,16 @@ mod report;
 
 use std::collections::BTreeSet;
 
-use self::{measure::measure, report::Report};
+use binding_user::datapath::Functions;
+
+use self::{
+    configurations::Configuration,
+    measure::{Measured, measure},
+    report::Report,
+};
+
+/// Half of the instructions that a verifier follows in one program (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const HALF_OF_ALL: u32 = 500_000;
 
 /// Makes the whole product of the constants the configurations that are tried, in place of those that cover all pairs.
 const ALL: &str = "TAPWIRE_VERIFY_ALL";
@@ -25,7 +34,7 @@ fn every_program_passes_the_verifier_in_every_configuration_within_its_budget() 
     // All are tried before any failure is told.
     let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
     for configuration in &configurations {
-        for measured in measure(configuration) {
+        for measured in measure(configuration, Functions::of_this_kernel()) {
             report.tell(configuration, &measured);
             let complaint = match &measured.outcome {
                 Ok(figures) => report::over_budget(&measured.program, *figures, &budget),
@@ -37,6 +46,24 @@ fn every_program_passes_the_verifier_in_every_configuration_within_its_budget() 
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), configurations.len(), wrong.join("\n"));
     assert_eq!(seen, budget.into_keys().collect(), "a budget for each program");
+}
+
+/// There, functions are followed on every way that leads to them: far more work, and all of it allowed.
+#[test]
+fn every_program_passes_the_verifier_of_a_kernel_without_btf() {
+    lab::require_root!();
+    let everything =
+        |configuration: &Configuration| configuration.name.contains("dhcp, arp all, guard, allowed all lists");
+    let configurations: Vec<_> = configurations::covering().into_iter().filter(everything).collect();
+    assert!(!configurations.is_empty());
+    for configuration in &configurations {
+        for Measured { program, outcome } in measure(configuration, Functions::Inline) {
+            let figures = outcome.unwrap_or_else(|refused| {
+                panic!("{program}: {}: {} ({})", refused.error, telling(&refused.log), configuration.name)
+            });
+            assert!(figures.instructions < HALF_OF_ALL, "{program}: {figures:?} ({})", configuration.name);
+        }
+    }
 }
 
 /// The last lines of a log tell what was refused.

@@ -11,7 +11,7 @@ use aya::{
     VerifierLogLevel,
     programs::{ProgramError, SchedClassifier},
 };
-use binding_user::datapath::Programs;
+use binding_user::datapath::{Functions, Programs};
 use nix::{
     errno::Errno,
     sys::resource::{Resource, getrlimit, setrlimit},
@@ -47,9 +47,9 @@ pub(crate) struct Refused {
 }
 
 /// Loads the programs one after the other; one that is refused does not keep the others from being tried.
-pub(crate) fn measure(configuration: &Configuration) -> Vec<Measured> {
+pub(crate) fn measure(configuration: &Configuration, functions: Functions) -> Vec<Measured> {
     let Configuration { name, constants, replies } = configuration;
-    let mut programs = Programs::prepare(constants, replies.as_ref(), None, VerifierLogLevel::STATS)
+    let mut programs = Programs::prepare(constants, replies.as_ref(), None, functions, VerifierLogLevel::STATS)
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let measured = programs.ebpf().programs_mut().map(|(program, loaded)| Measured {
         program: program.to_owned(),
@@ -58,7 +58,7 @@ pub(crate) fn measure(configuration: &Configuration) -> Vec<Measured> {
     let mut measured: Vec<_> = measured.collect();
     for Measured { program, outcome } in &mut measured {
         if let Err(refused) = outcome
-            && let Some(log) = whole_log(configuration, program)
+            && let Some(log) = whole_log(configuration, functions, program)
         {
             refused.log = log;
         }
@@ -102,9 +102,10 @@ fn refused(error: &ProgramError) -> Refused {
 }
 
 /// What the verifier says of a program that it refuses when it is asked for more than figures.
-fn whole_log(configuration: &Configuration, program: &str) -> Option<String> {
+fn whole_log(configuration: &Configuration, functions: Functions, program: &str) -> Option<String> {
     let Configuration { constants, replies, .. } = configuration;
-    let mut programs = Programs::prepare(constants, replies.as_ref(), None, VerifierLogLevel::default()).ok()?;
+    let mut programs =
+        Programs::prepare(constants, replies.as_ref(), None, functions, VerifierLogLevel::default()).ok()?;
     match programs.program(program).ok()?.load() {
         Err(ProgramError::LoadError { verifier_log, .. }) => Some(verifier_log.to_string()),
         _ => None,
