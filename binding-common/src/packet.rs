@@ -42,6 +42,11 @@ pub trait Packet {
     /// the buffer is too short, or `len` is 0.
     fn copy<const N: usize>(&self, offset: usize, len: usize, to: &mut [u8; N]) -> bool;
 
+    /// Fills a buffer with zeros. It has nothing to do with the packet, but that the programs have no other way to do it at once.
+    fn clear<const N: usize>(&self, buffer: &mut [u8; N]) {
+        *buffer = [0; N];
+    }
+
     /// [`guard::follow`]. What only odd frames need is a function of its own in the programs, which the verifier follows
     /// once, and not on each way that leads there.
     fn upper(&self, next: u8) -> Option<Upper> {

@@ -6,10 +6,10 @@ use binding_common::{
     MacAddr,
     arp::answers as arp_answers,
     dhcp::Server,
-    guard::{Exceptions, Policy, Rules},
+    guard::{Exceptions, Ipv6, Policy, Rules},
 };
 
-use crate::guest;
+use crate::{functions, guest};
 
 /// Interface index of the pod NIC.
 #[unsafe(no_mangle)]
@@ -100,6 +100,32 @@ impl Policy for Guard {
     #[inline(always)]
     fn exceptions(&self) -> &Exceptions {
         &EXCEPTIONS
+    }
+
+    #[inline(always)]
+    fn allows_ipv4(&self, address: [u8; 4]) -> bool {
+        functions::tapwire_allows_ipv4(u32::from_be_bytes(address)) != 0
+    }
+
+    #[inline(always)]
+    fn allows_ipv6(&self, address: Ipv6) -> bool {
+        // An ordinary frame has the pod's own address.
+        EXCEPTIONS.has_first_ipv6(address) || functions::tapwire_allows_ipv6(address[0], address[1]) != 0
+    }
+
+    #[inline(always)]
+    fn is_anothers(&self, address: Ipv6) -> bool {
+        functions::tapwire_is_anothers(address[0], address[1]) != 0
+    }
+
+    #[inline(always)]
+    fn allows_mac(&self, mac: MacAddr) -> bool {
+        functions::tapwire_allows_mac(mac.to_number()) != 0
+    }
+
+    #[inline(always)]
+    fn allows_ether_type(&self, kind: [u8; 2]) -> bool {
+        functions::tapwire_allows_type(u32::from(u16::from_be_bytes(kind))) != 0
     }
 }
 

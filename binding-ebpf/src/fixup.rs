@@ -4,6 +4,7 @@ use binding_common::{
     MacAddr, Reason,
     arp::{SENDER_MAC, TARGET_MAC},
     fixup::{self, ICMPV6_CHECKSUM, SOURCE, ToNetwork},
+    guard::Policy as _,
     packet::Packet as _,
 };
 
@@ -21,7 +22,7 @@ pub(crate) fn to_network(frame: &Frame<'_>) -> Result<(), Reason> {
     }
     let network = MacAddr(constants::NETWORK_MAC.load());
     // A MAC that the operator allows the guest beside its own is known to the network as it is.
-    if constants::EXCEPTIONS.has_mac(MacAddr(frame.header(SOURCE).unwrap_or_default())) {
+    if constants::Guard.allows_mac(MacAddr(frame.header(SOURCE).unwrap_or_default())) {
         return Ok(());
     }
     // Decided before anything is written: after that, the frame's headers cannot be read.

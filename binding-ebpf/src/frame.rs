@@ -228,6 +228,15 @@ impl Packet for Frame<'_> {
         unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), offset as u32, to.as_mut_ptr().cast(), len) == 0 }
     }
 
+    /// The helper fills with zeros what it cannot fill from the frame (`bpf_skb_load_bytes` in net/core/filter.c, `err_clear`:
+    /// the verifier takes the buffer for written then), and no frame is so long. A loop of our own would be one more for
+    /// the verifier to follow.
+    #[inline(always)]
+    fn clear<const N: usize>(&self, buffer: &mut [u8; N]) {
+        // SAFETY: `buffer` holds `N` octets.
+        let _ = unsafe { bpf_skb_load_bytes(self.ctx.as_ptr(), u32::MAX, buffer.as_mut_ptr().cast(), N as u32) };
+    }
+
     #[inline(always)]
     fn upper(&self, next: u8) -> Option<Upper> {
         Upper::from_bits(functions::tapwire_upper(self.ctx.skb.skb, u32::from(next)))

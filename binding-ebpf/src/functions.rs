@@ -83,3 +83,43 @@ pub(crate) extern "C" fn tapwire_neighbour(skb: *mut __sk_buff, at: u32, kind: u
     let message = Message { at: at as usize, kind: kind as u8, nobody: nobody != 0 };
     u32::from(guard::is_true_neighbour(&Frame::unread(&TcContext::new(skb)), message, &Guard))
 }
+
+/// The look-ups in the lists of the guard; 1 if it is there, else 0. A MAC and an address are the numbers that their octets
+/// are in network byte order.
+mod lists {
+    use binding_common::MacAddr;
+
+    use crate::constants::EXCEPTIONS;
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(crate) extern "C" fn tapwire_allows_ipv4(address: u32) -> u32 {
+        u32::from(EXCEPTIONS.has_ipv4(address.to_be_bytes()))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(crate) extern "C" fn tapwire_allows_ipv6(high: u64, low: u64) -> u32 {
+        u32::from(EXCEPTIONS.has_ipv6([high, low]))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(crate) extern "C" fn tapwire_is_anothers(high: u64, low: u64) -> u32 {
+        u32::from(EXCEPTIONS.is_anothers([high, low]))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(crate) extern "C" fn tapwire_allows_mac(mac: u64) -> u32 {
+        u32::from(EXCEPTIONS.has_mac(MacAddr::from_number(mac)))
+    }
+
+    #[unsafe(no_mangle)]
+    #[inline(never)]
+    pub(crate) extern "C" fn tapwire_allows_type(kind: u32) -> u32 {
+        let [_, _, high, low] = kind.to_be_bytes();
+        u32::from(EXCEPTIONS.has_ether_type([high, low]))
+    }
+}
+pub(crate) use lists::*;

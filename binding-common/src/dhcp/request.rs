@@ -203,7 +203,7 @@ impl Request {
         self.read_fixed(packet, at).ok_or(Reason::DhcpMalformed)?;
         // The datagram may end before the frame does: short Ethernet frames are padded.
         let length = u16::from_be_bytes(packet.load(udp.offset + 4).ok_or(Reason::DhcpMalformed)?);
-        self.forget_options();
+        self.forget_options(packet);
         self.cursor.message.set(at);
         self.cursor.at.set(at + FIXED);
         self.cursor.end.set(udp.offset + usize::from(length));
@@ -258,7 +258,7 @@ impl Request {
     }
 
     #[inline(always)]
-    fn forget_options(&mut self) {
+    fn forget_options(&mut self, packet: &(impl Packet + ?Sized)) {
         self.message_type = 0;
         self.requested = [0; 4];
         self.server = [0; 4];
@@ -266,7 +266,7 @@ impl Request {
         self.client_id_len = 0;
         self.rapid_commit = false;
         self.parameters_len.set(0);
-        self.client_id = [0; MAX_CLIENT_ID];
+        packet.clear(&mut self.client_id);
     }
 
     /// Reads an option. The long ones are only found here, and copied when all are read.

@@ -17,7 +17,7 @@ pub(super) fn is_true(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> 
     if arp::is_ipv4(packet) != Some(true) || !is_guest(mac, policy) {
         return false;
     }
-    address == [0; 4] || address == policy.lease() || policy.exceptions().has_ipv4(address)
+    address == [0; 4] || address == policy.lease() || policy.allows_ipv4(address)
 }
 
 /// Whether the sender of a RARP packet is the guest, and asks. It has no address: it would be told one.
@@ -44,5 +44,5 @@ impl Sender {
 
 #[inline(always)]
 fn is_guest(mac: MacAddr, policy: &impl Policy) -> bool {
-    mac == policy.guest() || policy.exceptions().has_mac(mac)
+    mac == policy.guest() || policy.allows_mac(mac)
 }

@@ -32,7 +32,7 @@ pub fn source(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> Result<(
         return Ok(());
     }
     let source = MacAddr(packet.header(SOURCE).unwrap_or_default());
-    if source == policy.guest() || policy.exceptions().has_mac(source) { Ok(()) } else { Err(Reason::SpoofedMac) }
+    if source == policy.guest() || policy.allows_mac(source) { Ok(()) } else { Err(Reason::SpoofedMac) }
 }
 
 /// Judges what is before the payload.
@@ -69,7 +69,7 @@ pub(super) fn judge(
         kind if u16::from_be_bytes(kind) < FIRST_TYPE => rules.forbid(Rule::Llc).map(|()| Content::Anothers),
         ETH_P_LLDP if policy.exceptions().has_lldp() => Ok(Content::Anothers),
         kind => {
-            rules.forbid_if(!policy.exceptions().has_ether_type(kind), Rule::EtherType)?;
+            rules.forbid_if(!policy.allows_ether_type(kind), Rule::EtherType)?;
             Ok(Content::Anothers)
         }
     }

@@ -26,7 +26,7 @@ struct Prefix4 {
 }
 
 /// An IPv6 address as two numbers, the first octet the highest of the first one.
-pub(super) type Ipv6 = [u64; 2];
+pub type Ipv6 = [u64; 2];
 
 /// An IPv6 prefix.
 #[repr(C)]
@@ -182,22 +182,29 @@ fn any<T>(list: &[T], count: &InMemory<u32>, is_it: impl Fn(&T) -> bool) -> bool
 
 /// What the rules ask.
 impl Exceptions {
+    /// An IPv4 address is in the list.
     #[inline(always)]
-    pub(super) fn has_ipv4(&self, address: [u8; 4]) -> bool {
+    pub fn has_ipv4(&self, address: [u8; 4]) -> bool {
         let address = u32::from_be_bytes(address);
         any(&self.ipv4, &self.ipv4_count, |prefix| (address ^ prefix.network.get()) & prefix.mask.get() == 0)
     }
 
+    /// An IPv6 address is the first of the list, as the pod's own is.
     #[inline(always)]
-    pub(super) fn has_ipv6(&self, address: Ipv6) -> bool {
-        // The first out of the loop: an ordinary frame has the pod's own address.
+    pub fn has_first_ipv6(&self, address: Ipv6) -> bool {
         let [own, ..] = &self.ipv6;
-        (self.ipv6_count.get() != 0 && own.contains(address))
-            || any(&self.ipv6, &self.ipv6_count, |prefix| prefix.contains(address))
+        self.ipv6_count.get() != 0 && own.contains(address)
     }
 
+    /// An IPv6 address is in the list.
     #[inline(always)]
-    pub(super) fn is_anothers(&self, address: Ipv6) -> bool {
+    pub fn has_ipv6(&self, address: Ipv6) -> bool {
+        any(&self.ipv6, &self.ipv6_count, |prefix| prefix.contains(address))
+    }
+
+    /// A link-local address is somebody else's.
+    #[inline(always)]
+    pub fn is_anothers(&self, address: Ipv6) -> bool {
         any(&self.others, &self.others_count, |other| other[0].get() == address[0] && other[1].get() == address[1])
     }
 
@@ -208,8 +215,9 @@ impl Exceptions {
         any(&self.macs, &self.macs_count, |allowed| allowed.get() == number)
     }
 
+    /// An `EtherType` is in the list.
     #[inline(always)]
-    pub(super) fn has_ether_type(&self, kind: [u8; 2]) -> bool {
+    pub fn has_ether_type(&self, kind: [u8; 2]) -> bool {
         let kind = u32::from(u16::from_be_bytes(kind));
         any(&self.ether_types, &self.ether_types_count, |allowed| allowed.get() == kind)
     }

@@ -33,7 +33,7 @@ pub(super) fn judge(packet: &(impl Packet + ?Sized), policy: &impl Policy) -> Re
         return rules.forbid(Rule::HiddenHeader);
     }
     if source != policy.lease() {
-        rules.forbid_if(!policy.exceptions().has_ipv4(source), Rule::SpoofedIpv4)?;
+        rules.forbid_if(!policy.allows_ipv4(source), Rule::SpoofedIpv4)?;
     }
     if u16::from_be_bytes([high, low]) & 0x1fff != 0 {
         return Ok(());

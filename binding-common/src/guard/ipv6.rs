@@ -22,6 +22,17 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 /// Hop-by-hop and destination options, routing, mobility, HIP, Shim6: all of the form of RFC 6564.
 const EXTENSIONS: [u8; 6] = [0, 43, 60, 135, 139, 140];
+/// The same and the fragment header, a bit for each: a question without a branch for each answer.
+const MOVABLE: [u64; 4] = {
+    let mut bits = [0; 4];
+    let mut place = 0;
+    while place < EXTENSIONS.len() {
+        bits[EXTENSIONS[place] as usize / 64] |= 1 << (EXTENSIONS[place] % 64);
+        place += 1;
+    }
+    bits[FRAGMENT as usize / 64] |= 1 << (FRAGMENT % 64);
+    bits
+};
 /// Extension headers that are followed. RFC 8200, 4.1, has six to a packet; more hide something.
 const MAX_EXTENSIONS: usize = 8;
 /// Where a `DHCPv6` client listens (RFC 8415, 7.2).
@@ -117,9 +128,9 @@ pub(super) fn judge_to_guest(packet: &(impl Packet + ?Sized), rules: Rules) -> R
 #[inline(always)]
 pub(super) fn is_own(address: Ipv6, policy: &impl Policy) -> bool {
     if address[0] >> 54 == 0xfe80 >> 6 {
-        return !policy.exceptions().is_anothers(address);
+        return !policy.is_anothers(address);
     }
-    policy.exceptions().has_ipv6(address)
+    policy.allows_ipv6(address)
 }
 
 /// Reads an address.
@@ -182,7 +193,7 @@ fn upper(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
 pub fn follow(packet: &(impl Packet + ?Sized), next: u8) -> Option<Upper> {
     let mut upper = Upper { protocol: next, at: PAYLOAD, fragment: false, later: false };
     for _ in 0..MAX_EXTENSIONS {
-        let is_movable = EXTENSIONS.contains(&upper.protocol) || upper.protocol == FRAGMENT;
+        let is_movable = MOVABLE[usize::from(upper.protocol / 64)] >> (upper.protocol % 64) & 1 != 0;
         if !is_movable && upper.protocol != AUTHENTICATION {
             return Some(upper);
         }

@@ -28,7 +28,7 @@ mod tests;
 
 pub use self::{
     ethernet::source,
-    exceptions::{Exceptions, Full, MAX_ETHER_TYPES, MAX_MACS, MAX_OTHERS, MAX_PREFIXES},
+    exceptions::{Exceptions, Full, Ipv6, MAX_ETHER_TYPES, MAX_MACS, MAX_OTHERS, MAX_PREFIXES},
     ipv6::{Upper, follow},
     neighbour::{Message, is_true as is_true_neighbour},
     rules::{Rule, Rules},
@@ -51,6 +51,33 @@ pub trait Policy {
     fn lease(&self) -> [u8; 4];
     /// What is allowed beside, and the pod's IPv6 addresses.
     fn exceptions(&self) -> &Exceptions;
+
+    // The look-ups in lists, which the programs have functions of their own for, like those of [`Packet`].
+
+    /// Whether a source other than the lease's address is allowed.
+    fn allows_ipv4(&self, address: [u8; 4]) -> bool {
+        self.exceptions().has_ipv4(address)
+    }
+
+    /// Whether a source that is not link-local is allowed.
+    fn allows_ipv6(&self, address: Ipv6) -> bool {
+        self.exceptions().has_ipv6(address)
+    }
+
+    /// Whether a link-local address is known to be somebody else's.
+    fn is_anothers(&self, address: Ipv6) -> bool {
+        self.exceptions().is_anothers(address)
+    }
+
+    /// Whether a MAC other than the guest's is allowed.
+    fn allows_mac(&self, mac: MacAddr) -> bool {
+        self.exceptions().has_mac(mac)
+    }
+
+    /// Whether a further `EtherType` is allowed.
+    fn allows_ether_type(&self, kind: [u8; 2]) -> bool {
+        self.exceptions().has_ether_type(kind)
+    }
 }
 
 /// Judges a frame of the guest, whose source MAC [`source`] has judged before. `tag` is the VLAN of a tag beside the frame.

@@ -58,5 +58,5 @@ pub fn is_true(packet: &(impl Packet + ?Sized), message: Message, policy: &impl 
 
 #[inline(always)]
 fn is_guest(mac: MacAddr, policy: &impl Policy) -> bool {
-    mac == policy.guest() || policy.exceptions().has_mac(mac)
+    mac == policy.guest() || policy.allows_mac(mac)
 }

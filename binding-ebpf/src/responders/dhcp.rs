@@ -98,8 +98,7 @@ fn send(frame: &Frame<'_>) -> Result<i32, Reason> {
         return Err(Reason::ReplyFailed);
     }
     let exchange = self::exchange()?;
-    let mut head = [0; HEAD];
-    head.copy_from_slice(&template.frame[..HEAD]);
+    let mut head: [u8; HEAD] = *template.frame.first_chunk().ok_or(Reason::ReplyFailed)?;
     exchange.stamp(&mut head, template.ip_sum);
     frame.finish(&head, exchange.progress.frame_len() as u32)?;
     count::dhcp_at(exchange.counter.get());
