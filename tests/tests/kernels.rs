@@ -112,7 +112,7 @@ fn traffic_both_ways(scene: &Scene, address: Ipv4Addr) {
 
 fn datagrams(from: (&Namespace, &str), to: (&Namespace, &str)) {
     let socket = |(namespace, address): (&Namespace, &str)| {
-        let socket = namespace.run(|| Ok(UdpSocket::bind((address, 7000))?)).unwrap();
+        let socket = namespace.run(|| Ok(UdpSocket::bind((address, 0))?)).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         socket
     };

@@ -5,7 +5,10 @@
 //! compiled and all but handed over, and refuses with `EMFILE`. The loader then asks a second time, for the log, and gets
 //! that of success with the same refusal.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use aya::{
     VerifierLogLevel,
@@ -46,8 +49,12 @@ pub(crate) struct Refused {
     pub(crate) log: String,
 }
 
+/// One test at a time: the process is without file descriptors in between.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Loads the programs one after the other; one that is refused does not keep the others from being tried.
 pub(crate) fn measure(configuration: &Configuration, functions: Functions) -> Vec<Measured> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Configuration { name, constants, replies } = configuration;
     let mut programs = Programs::prepare(constants, replies.as_ref(), None, functions, VerifierLogLevel::STATS)
         .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -83,7 +90,7 @@ fn figures(program: &mut SchedClassifier) -> Result<Figures, ProgramError> {
     Ok(Figures { instructions, stack, time })
 }
 
-/// The whole process is without them meanwhile, so nothing else may run in it.
+/// The whole process is without them meanwhile, so nothing else may run in it ([`ALONE`]).
 fn without_descriptors<T>(work: impl FnOnce() -> T) -> T {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
