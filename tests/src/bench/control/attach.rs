@@ -1,4 +1,4 @@
-//! Attach and detach as whole commands, the process included, and what of an attach is the verifier's.
+//! Attach and detach as whole commands, the process included, and what of an attach is the kernel's.
 
 use std::{
     collections::HashMap,
@@ -28,15 +28,15 @@ impl Empty {
         Ok(Self { tapwire: Tapwire::new()?, pod })
     }
 
-    /// Attaches and detaches; how long each took.
-    pub(super) fn there_and_back(&self) -> Result<(Duration, Duration)> {
-        let attach = timed(&self.tapwire, &attach_arguments(&self.pod, BINDING))?;
+    /// Attaches with these options and detaches; how long each took.
+    pub(super) fn there_and_back(&self, options: &[&str]) -> Result<(Duration, Duration)> {
+        let attach = timed(&self.tapwire, &[&attach_arguments(&self.pod, BINDING), options].concat())?;
         let detach = timed(&self.tapwire, &["detach", BINDING])?;
         Ok((attach, detach))
     }
 
-    /// Attaches under strace and detaches; how long the kernel took to load programs.
-    pub(super) fn load(&self) -> Result<Duration> {
+    /// Attaches under strace and detaches; what of it the kernel took.
+    pub(super) fn traced(&self) -> Result<Traced> {
         let trace = self.tapwire.state().join("trace");
         let shown = trace.display().to_string();
         let runner = ["strace", "-f", "-qq", "-T", "-e", "trace=bpf", "-e", "signal=none", "-o", &shown];
@@ -44,9 +44,24 @@ impl Empty {
         ensure!(output.status.success(), "attach: {}", String::from_utf8_lossy(&output.stderr).trim_end());
         self.tapwire.run(&["detach", BINDING])?;
         let text = fs::read_to_string(&trace).context("reading the trace")?;
-        let seconds = load_time(&text);
-        ensure!(seconds > 0.0, "no program was loaded: {text}");
-        Ok(Duration::from_secs_f64(seconds))
+        let traced = Traced::of(&text);
+        ensure!(traced.load > Duration::ZERO, "no program was loaded: {text}");
+        Ok(traced)
+    }
+}
+
+/// How long the kernel worked on calls of one kind, of those that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Traced {
+    /// Verifying and compiling programs; several may be at it at once.
+    pub(super) load: Duration,
+    /// Attaching TCX links.
+    pub(super) link: Duration,
+}
+
+impl Traced {
+    fn of(trace: &str) -> Self {
+        Self { load: time_in(trace, "(BPF_PROG_LOAD,"), link: time_in(trace, "(BPF_LINK_CREATE,") }
     }
 }
 
@@ -61,30 +76,29 @@ pub(super) fn timed(tapwire: &Tapwire, arguments: &[&str]) -> Result<Duration> {
     Ok(time)
 }
 
-/// Seconds of all program loads that succeeded, from what strace wrote.
-fn load_time(trace: &str) -> f64 {
+/// Time of all calls of `command` that succeeded, from what strace wrote.
+fn time_in(trace: &str, command: &str) -> Duration {
     let mut begun = HashMap::new();
     let mut seconds = 0.0;
     for line in trace.lines() {
         let Some((thread, call)) = line.trim_start().split_once(' ') else { continue };
-        let is_load = if call.contains("resumed>") {
-            begun.remove(thread).unwrap_or(false)
-        } else {
-            call.contains("(BPF_PROG_LOAD,")
-        };
+        let counts =
+            if call.contains("resumed>") { begun.remove(thread).unwrap_or(false) } else { call.contains(command) };
         if call.contains("<unfinished") {
-            begun.insert(thread, is_load);
-        } else if is_load && !call.contains("= -1 ") {
+            begun.insert(thread, counts);
+        } else if counts && !call.contains("= -1 ") {
             let time = call.rsplit('<').next().and_then(|time| time.strip_suffix('>'));
             seconds += time.and_then(|time| time.parse::<f64>().ok()).unwrap_or(0.0);
         }
     }
-    seconds
+    Duration::from_secs_f64(seconds)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::load_time;
+    use std::time::Duration;
+
+    use super::Traced;
 
     const TRACE: &str = "\
         71 bpf(BPF_MAP_CREATE, {map_type=BPF_MAP_TYPE_ARRAY}, 72) = 7 <0.000100>\n\
@@ -93,10 +107,12 @@ mod tests {
         72 bpf(BPF_OBJ_GET, {}, 72 <unfinished ...>\n\
         72 <... bpf resumed>) = 9 <1.0>\n\
         71 <... bpf resumed>) = 10 <0.002000>\n\
+        71 bpf(BPF_LINK_CREATE, {link_create={prog_fd=10}}, 152) = 11 <0.014000>\n\
+        71 bpf(BPF_LINK_CREATE, {link_create={prog_fd=10}}, 152) = -1 EBADF (Bad file descriptor) <2.0>\n\
         71 bpf(BPF_PROG_LOAD, {prog_type=BPF_PROG_TYPE_SYSCALL}, 148) = -1 EINVAL (Invalid argument) <3.0>\n";
 
     #[test]
-    fn loads_are_added_and_nothing_else() {
-        assert!((load_time(TRACE) - 0.006).abs() < 1e-9, "{}", load_time(TRACE));
+    fn calls_that_succeeded_are_added_and_nothing_else() {
+        assert_eq!(Traced::of(TRACE), Traced { load: Duration::from_millis(6), link: Duration::from_millis(14) });
     }
 }

@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use self::{attach::Empty, dhcp::Client, many::Node};
+use self::{
+    attach::{Empty, Traced},
+    dhcp::Client,
+    many::Node,
+};
 use super::{
     path::{Joined, Kind},
     report::{
         self,
-        measures::{ACK, ATTACH, DETACH, LOAD, MEMORY, NTH, OFFER},
+        measures::{ACK, ATTACH, DETACH, LINK, LOAD, MEMORY, NTH, OFFER},
     },
     sample::{Direction, Run, Sample},
     session::{Measure, Session},
@@ -28,8 +32,11 @@ use crate::{
 pub const MEASURE: Measure =
     Measure { name: "control", about: "attach, leases, memory", in_quick: true, takes, run, table };
 
+/// How attach without TCX is called.
+const CLSACT: &str = "tapwire-clsact";
+
 /// About how long an attach takes, with what is around it.
-const STEP: Duration = Duration::from_millis(300);
+const STEP: Duration = Duration::from_millis(120);
 /// What strace adds to that.
 const TRACED: Duration = Duration::from_millis(100);
 /// About how long all leases take, with the paths that they are taken on.
@@ -40,12 +47,12 @@ const LEASES: Duration = Duration::from_secs(2);
 struct Counts {
     attach: u32,
     lease: u32,
-    load: u32,
+    traced: u32,
     many: u32,
 }
 
-const FULL: Counts = Counts { attach: 200, lease: 500, load: 10, many: 1000 };
-const QUICK: Counts = Counts { attach: 15, lease: 100, load: 2, many: 100 };
+const FULL: Counts = Counts { attach: 200, lease: 500, traced: 10, many: 1000 };
+const QUICK: Counts = Counts { attach: 15, lease: 100, traced: 2, many: 100 };
 /// Bindings at either end of the many, of which the medians are compared.
 const BAND: u32 = 20;
 
@@ -54,8 +61,8 @@ fn counts(session: &Session) -> Counts {
 }
 
 fn takes(session: &Session) -> Duration {
-    let Counts { attach, load, many, .. } = counts(session);
-    (STEP + TRACED) * load + STEP * (attach + many) + LEASES
+    let Counts { attach, traced, many, .. } = counts(session);
+    (STEP + TRACED) * traced + STEP * (2 * attach + many) + LEASES
 }
 
 fn run(session: &mut Session) -> Result<()> {
@@ -65,7 +72,7 @@ fn run(session: &mut Session) -> Result<()> {
 }
 
 fn table(run: &Run) -> String {
-    report::table::measures(run, &[ATTACH, DETACH, LOAD, NTH, OFFER, ACK, MEMORY])
+    report::table::measures(run, &[ATTACH, DETACH, LOAD, LINK, NTH, OFFER, ACK, MEMORY])
 }
 
 fn sample(measure: &str, path: &str, round: u32, value: f64, unit: &str) -> Sample {
@@ -82,15 +89,19 @@ fn attaches(session: &mut Session) -> Result<()> {
     let ours = Kind::Tapwire.name();
     let pod = Empty::new("control")?;
     // The first one reads everything from disk.
-    pod.there_and_back()?;
+    pod.there_and_back(&[])?;
     for round in 0..counts.attach {
-        let (attach, detach) = pod.there_and_back()?;
-        session.record(sample(ATTACH, ours, round, milliseconds(attach), "ms"));
-        session.record(sample(DETACH, ours, round, milliseconds(detach), "ms"));
-        session.worked(STEP);
+        for (name, options) in [(ours, &[][..]), (CLSACT, &["--hook", "clsact"])] {
+            let (attach, detach) = pod.there_and_back(options)?;
+            session.record(sample(ATTACH, name, round, milliseconds(attach), "ms"));
+            session.record(sample(DETACH, name, round, milliseconds(detach), "ms"));
+            session.worked(STEP);
+        }
     }
-    for round in 0..counts.load {
-        session.record(sample(LOAD, ours, round, milliseconds(pod.load()?), "ms"));
+    for round in 0..counts.traced {
+        let Traced { load, link } = pod.traced()?;
+        session.record(sample(LOAD, ours, round, milliseconds(load), "ms"));
+        session.record(sample(LINK, ours, round, milliseconds(link), "ms"));
         session.worked(STEP + TRACED);
     }
     Ok(())

@@ -62,6 +62,8 @@ pub const ATTACH: &str = "attach";
 pub const DETACH: &str = "detach";
 /// Time in the kernel to verify and load the programs of one binding.
 pub const LOAD: &str = "load";
+/// Time in the kernel to attach the TCX links of one binding.
+pub const LINK: &str = "link";
 /// Wall time of `tapwire attach` on a node with many bindings; the path says which ones.
 pub const NTH: &str = "attach-nth";
 /// From DISCOVER to OFFER.
@@ -85,7 +87,7 @@ const fn measure(name: &'static str, title: &'static str, against: Against, abou
 }
 
 /// All of them, in the order of the report.
-pub const ALL: [Measure; 26] = [
+pub const ALL: [Measure; 27] = [
     measure(
         HOP,
         "Hop cost",
@@ -178,7 +180,16 @@ pub const ALL: [Measure; 26] = [
         "Loading the programs",
         Against::Nothing,
         "Time in the kernel to verify and compile all programs of one \
-        binding (`BPF_PROG_LOAD` within an attach, by strace).",
+        binding (`BPF_PROG_LOAD` within an attach, by strace). They are loaded side by side, so the attach waits for less \
+        than this sum.",
+    ),
+    measure(
+        LINK,
+        "Attaching the TCX links",
+        Against::Nothing,
+        "Time in the kernel to attach both links of one binding \
+        (`BPF_LINK_CREATE`, by strace). Each waits for a grace period of RCU (`tcx_entry_sync` in include/net/tcx.h); a \
+        filter of clsact does not.",
     ),
     measure(
         NTH,
