@@ -33,8 +33,9 @@ const READING: &str = "\n## How to read this\n\n\
     - Each figure is the median of its rounds, with the lowest and the highest beside it. The plots show every sample.\n\
     - `floor` is a tap that lies straight in the far end's namespace, without any hop to a pod. What a path costs above it is \
     the binding's own.\n\
-    - **All paths run `pfifo_fast` or `noqueue`** on their devices: `fq_codel`, which taps usually get, is missing in some \
-    kernels, the one of our development machine among them.\n\
+    - **Queues.** `fq_codel`, which taps usually get, is missing in some kernels, the one of our development machine among \
+    them: there the taps of all other paths run `pfifo_fast`. tapwire takes the kernel's own queue off its tap (`noqueue`), \
+    which is part of what it gains to-guest; `veth`s have none on any path.\n\
     - **Bulk TCP tells the paths apart only weakly here.** Segments of 64 KiB cross each path in one piece, so the hop is paid \
     once for 64 KiB of copying, in sender, pump and receiver, which share the CPUs with each other. Where a floor and a bridge \
     differ by less than their spread, nothing is to be concluded.\n\
