@@ -107,8 +107,10 @@ pub enum Flow {
     Connects,
 }
 
-/// All of a full run.
-const FULL: [Flow; 13] = [
+/// All of a full run. Request-response comes twice: of all measures it depends most on what the machine does beside.
+const FULL: [Flow; 15] = [
+    Flow::Latency,
+    Flow::AwakeLatency,
     Flow::Iperf(Load::Tcp(1), ToNetwork),
     Flow::Iperf(Load::Tcp(1), ToGuest),
     Flow::Iperf(Load::Tcp(1), Both),

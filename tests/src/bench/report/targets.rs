@@ -2,7 +2,7 @@
 
 use super::{
     figures::{Figure, Figures},
-    measures::{ACK, ATTACH, HOP, MEMORY, NTH, OFFER, P50, P99, PEER_CNI, TCP_1, TCP_8},
+    measures::{ACK, ATTACH, AWAKE_P50, AWAKE_P99, HOP, MEMORY, NTH, OFFER, P50, P99, PEER_CNI, TCP_1, TCP_8},
 };
 use crate::bench::sample::Direction::{self, Both, ToGuest, ToNetwork};
 
@@ -110,6 +110,9 @@ fn flows(figures: &Figures) -> Vec<Verdict> {
         ratio("request-response p50, of the floor's", Limit::AtMost(1.03), of(P50, FLOOR, Both)),
         ratio("request-response p99, of bridge's", Limit::Below(1.0), of(P99, BRIDGE, Both)),
         ratio("request-response p99, of tcfilter's", Limit::Below(1.0), of(P99, TCFILTER, Both)),
+        ratio("request-response p50 with CPUs awake, of the floor's", Limit::AtMost(1.03), of(AWAKE_P50, FLOOR, Both)),
+        ratio("request-response p99 with CPUs awake, of bridge's", Limit::Below(1.0), of(AWAKE_P99, BRIDGE, Both)),
+        ratio("request-response p99 with CPUs awake, of tcfilter's", Limit::Below(1.0), of(AWAKE_P99, TCFILTER, Both)),
     ];
     for (measure, name) in [(TCP_1, "one connection"), (TCP_8, "eight connections")] {
         for way in [ToNetwork, ToGuest] {
