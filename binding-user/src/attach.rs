@@ -118,7 +118,7 @@ async fn settle(
 
 /// A NIC or a tap can be in one binding only.
 fn check_not_bound(environment: &Environment, request: &AttachRequest, netns: &Netns) -> Result<()> {
-    let (journals, unreadable) = environment.store.list()?;
+    let (journals, unreadable) = environment.store.list_of(&netns.id())?;
     // One that cannot be read may be the NIC's.
     Error::join(unreadable)?;
     let is_here = |other: &&Journal| {

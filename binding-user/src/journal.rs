@@ -32,6 +32,7 @@ use crate::{
     wire::Wire,
 };
 
+mod list;
 mod tap;
 mod valid;
 
@@ -294,57 +295,6 @@ impl Store {
         }
     }
 
-    /// All records, by name, copies in the place of lost files. Those that cannot be read come as errors beside the
-    /// others.
-    pub fn list(&self) -> Result<(Vec<Journal>, Vec<Error>)> {
-        let (mut journals, mut errors) = self.list_files()?;
-        for name in self.without_file()? {
-            match self.load_copy(&name) {
-                Ok(journal) => journals.extend(journal),
-                Err(error) => errors.push(error),
-            }
-        }
-        journals.sort_by(|one, two| one.name.cmp(&two.name));
-        Ok((journals, errors))
-    }
-
-    fn list_files(&self) -> Result<(Vec<Journal>, Vec<Error>)> {
-        let mut paths = self.files()?;
-        paths.sort();
-        let (mut journals, mut errors) = (Vec::new(), Vec::new());
-        for path in paths {
-            match input::read(&path, LIMIT, Links::Refused)
-                .context(|| format!("read the journal {}", path.display()))
-                .and_then(|text| parse(&path, &text))
-            {
-                Ok(journal) => journals.push(journal),
-                Err(error) => errors.push(error),
-            }
-        }
-        Ok((journals, errors))
-    }
-
-    /// The files of all records.
-    fn files(&self) -> Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).context(|| format!("read {}", self.folder.display())),
-        };
-        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-        Ok(paths)
-    }
-
-    /// The names of all bindings, whether their records can be read or not.
-    pub fn names(&self) -> Result<Vec<String>> {
-        let files = self.files()?;
-        let mut names: Vec<_> = files.iter().filter_map(|path| path.file_stem()?.to_str().map(str::to_owned)).collect();
-        names.extend(self.without_file()?);
-        names.sort();
-        Ok(names)
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.json"))
     }
@@ -360,18 +310,24 @@ fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Reads the text of a record; `path` is for the errors.
 pub fn parse(path: &Path, text: &[u8]) -> Result<Journal> {
-    /// Read first: the rest of another version may look like anything.
+    let what = || format!("read the journal {}", path.display());
+    check_version(path, text)?;
+    let journal = serde_json::from_slice(text).context(what)?;
+    valid::check(path, &journal).context(what)?;
+    Ok(journal)
+}
+
+/// Whether this program knows the version of a record. Looked at first: the rest of another may look like anything.
+fn check_version(path: &Path, text: &[u8]) -> Result<()> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
     let what = || format!("read the journal {}", path.display());
     let Version { version } = serde_json::from_slice(text).context(what)?;
-    if !(1..=VERSION).contains(&version) {
-        return Err(Error::new(what(), format!("it is of version {version}, this program knows {VERSION}"))
-            .with_hint("use the tapwire that wrote it"));
+    if (1..=VERSION).contains(&version) {
+        return Ok(());
     }
-    let journal = serde_json::from_slice(text).context(what)?;
-    valid::check(path, &journal).context(what)?;
-    Ok(journal)
+    Err(Error::new(what(), format!("it is of version {version}, this program knows {VERSION}"))
+        .with_hint("use the tapwire that wrote it"))
 }
