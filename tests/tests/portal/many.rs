@@ -6,7 +6,7 @@ use crate::wire::{EXPERIMENT, SOON, addressed};
 
 /// Bindings, all in one pod's namespace: what is tried is the node's. Not more: for each, attach and detach wait 0.2 s in all
 /// for the kernel, which makes and deletes devices one by one.
-const COUNT: usize = 100;
+const COUNT: usize = 200;
 
 #[test]
 fn a_hundred_portals_lead_each_to_its_own_guest_and_all_go() {
