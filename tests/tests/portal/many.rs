@@ -4,12 +4,11 @@ use lab::{Namespace, Offloads, RawPort, TapPort, Tapwire, portal};
 
 use crate::wire::{EXPERIMENT, SOON, addressed};
 
-/// Bindings, all in one pod's namespace: what is tried is the node's. Not more: for each, attach and detach wait 0.2 s in all
-/// for the kernel, which makes and deletes devices one by one.
+/// Bindings, all in one pod's namespace: what is tried is the node's.
 const COUNT: usize = 200;
 
 #[test]
-fn a_hundred_portals_lead_each_to_its_own_guest_and_all_go() {
+fn two_hundred_portals_lead_each_to_its_own_guest_and_all_go() {
     lab::require_root!();
     let (node, pod) = (Namespace::new("many-node").unwrap(), Namespace::new("many-pod").unwrap());
     let tapwire = Tapwire::new().unwrap();
