@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     binding::{Environment, State},
+    datapath::Pins,
     dhcp::Replies,
     error::{Error, Result},
     guest_mac::GuestMac,
@@ -111,6 +112,7 @@ fn hidden_by_server(lease: &Lease) -> Option<String> {
 pub async fn change(environment: &Environment, name: &str, change: &LeaseChange) -> Result<Journal> {
     let _lock = environment.store.lock()?;
     let old = environment.store.load_existing(name)?;
+    Pins::of(&environment.bpffs, name).remove_passing()?;
     let state = State::of(environment, &old).await?;
     if state != State::Ready && old.phase != Phase::Changing {
         return Err(Error::new(

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     binding::{Environment, State},
-    datapath::Build,
+    datapath::{Build, Pins},
     error::{Error, Result},
     journal::{Journal, Phase},
     swap::{REMEDY, swap},
@@ -63,6 +63,7 @@ impl Upgrade {
         let _lock = environment.store.lock()?;
         let old = environment.store.load_existing(name)?;
         let from = old.programs.clone();
+        Pins::of(&environment.bpffs, name).remove_passing()?;
         if upgrade_locked(environment, old).await? {
             self.upgraded.push(Upgraded { name: name.to_owned(), from });
         } else {

@@ -62,6 +62,11 @@ impl Pins {
         self.folder.join(format!("passing_{program}"))
     }
 
+    /// Removes what a command that died left pinned for a moment: it holds a program that may have been replaced since.
+    pub fn remove_passing(&self) -> Result<()> {
+        self.of_kind("passing_")?.iter().try_for_each(|path| remove_file(path))
+    }
+
     /// Makes the folder.
     pub fn make(&self) -> Result<()> {
         make_private_folder(&self.folder)
