@@ -49,16 +49,16 @@ pub(crate) static SERVER_IDENTIFIER: Global<[u8; 4]> = Global::new([0; 4]);
 pub(crate) static FROM_PEER: Global<u32> = Global::new(0);
 /// The MAC that the network knows: that of the pod NIC as the CNI made it.
 #[unsafe(no_mangle)]
-pub(crate) static NETWORK_MAC: Global<[u8; 6]> = Global::new([0; 6]);
+pub(crate) static NETWORK_MAC: Global<u64> = Global::new(0);
 /// The guest's MAC, unless it is learnt.
 #[unsafe(no_mangle)]
-pub(crate) static GUEST_MAC: Global<[u8; 6]> = Global::new([0; 6]);
+pub(crate) static GUEST_MAC: Global<u64> = Global::new(0);
 /// Whether the guest's MAC is learnt from its first frame: 0 or 1.
 #[unsafe(no_mangle)]
 pub(crate) static LEARN: Global<u32> = Global::new(0);
 /// The MAC that is answered for addresses which the table of the ARP responder lacks.
 #[unsafe(no_mangle)]
-pub(crate) static GATEWAY_MAC: Global<[u8; 6]> = Global::new([0; 6]);
+pub(crate) static GATEWAY_MAC: Global<u64> = Global::new(0);
 
 /// The rules of the guard that hold.
 #[unsafe(no_mangle)]
@@ -66,6 +66,12 @@ pub(crate) static GUARD: Global<u32> = Global::new(Rules::NONE.0);
 /// What the guard lets pass beside the guest's own. Its values are read like those of a [`Global`], one by one.
 #[unsafe(no_mangle)]
 pub(crate) static EXCEPTIONS: Exceptions = Exceptions::NONE;
+
+/// The MAC that the network knows.
+#[inline(always)]
+pub(crate) fn network_mac() -> MacAddr {
+    MacAddr::from_number(NETWORK_MAC.load())
+}
 
 /// Whether the guest's MAC may be another than the network knows. If not, no frame to the network is edited.
 #[inline(always)]
@@ -89,7 +95,7 @@ impl Policy for Guard {
 
     #[inline(always)]
     fn network(&self) -> MacAddr {
-        MacAddr(NETWORK_MAC.load())
+        network_mac()
     }
 
     #[inline(always)]

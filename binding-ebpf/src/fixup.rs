@@ -20,7 +20,7 @@ pub(crate) fn to_network(frame: &Frame<'_>) -> Result<(), Reason> {
     if !constants::guest_may_differ() {
         return Ok(());
     }
-    let network = MacAddr(constants::NETWORK_MAC.load());
+    let network = constants::network_mac();
     // A MAC that the operator allows the guest beside its own is known to the network as it is.
     if constants::Guard.allows_mac(MacAddr(frame.header(SOURCE).unwrap_or_default())) {
         return Ok(());
@@ -52,7 +52,7 @@ pub(crate) fn is_for_this_host(frame: &Frame<'_>) -> bool {
 #[inline(always)]
 pub(crate) fn to_guest(frame: &Frame<'_>, for_this_host: bool) -> Result<(), Reason> {
     let guest = guest::mac();
-    let network = MacAddr(constants::NETWORK_MAC.load());
+    let network = constants::network_mac();
     let fix = fixup::to_guest(frame, guest, network, for_this_host);
     if fix.destination {
         frame.put_mac(0, guest)?;

@@ -13,7 +13,7 @@ static LEARNED: Array<Learned> = Array::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn mac() -> MacAddr {
     if constants::LEARN.load() == 0 {
-        return MacAddr(constants::GUEST_MAC.load());
+        return MacAddr::from_number(constants::GUEST_MAC.load());
     }
     LEARNED.get(0).map_or(MacAddr::ZERO, |learned| MacAddr::from_number(learned.mac.get()))
 }

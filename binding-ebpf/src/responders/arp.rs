@@ -29,7 +29,9 @@ pub(crate) fn answer(frame: &Frame<'_>) -> Result<Option<i32>, Reason> {
     let mac = match unsafe { NEIGHBOURS.get(request.target) } {
         Some(mac) => *mac,
         // A probe is for an address that the guest wants to take: that it is in use is not ours to say.
-        None if constants::ARP.load() == answers::ALL && !request.is_probe() => MacAddr(constants::GATEWAY_MAC.load()),
+        None if constants::ARP.load() == answers::ALL && !request.is_probe() => {
+            MacAddr::from_number(constants::GATEWAY_MAC.load())
+        }
         None => return Ok(None),
     };
     reply(frame, &request, mac).map(Some)
@@ -42,7 +44,7 @@ pub(crate) fn lead_to_server(frame: &Frame<'_>) -> Result<i32, Reason> {
     let is_answered = constants::DHCP.load() != 0 && frame.untagged();
     match arp::Request::read(frame) {
         Some(request) if is_answered && request.looks_for(constants::SERVER_IDENTIFIER.load(), guest::mac()) => {
-            reply(frame, &request, MacAddr(constants::GATEWAY_MAC.load()))
+            reply(frame, &request, MacAddr::from_number(constants::GATEWAY_MAC.load()))
         }
         _ => Err(Reason::SpoofedArp),
     }

@@ -141,6 +141,7 @@ fn load_object(
     let identifier = dhcp.map_or([0; 4], |server| server.identifier);
     let guest = guest_mac.expected(*network_mac);
     let (answers, gateway) = (arp.answers(), arp.gateway());
+    let macs = [*network_mac, guest, gateway].map(MacAddr::to_number);
     let mut loader = loader();
     loader
         .verifier_log_level(log)
@@ -155,11 +156,11 @@ fn load_object(
         .override_global("ARP", &answers, true)
         .override_global("LEASE_ADDRESS", &address, true)
         .override_global("SERVER_IDENTIFIER", &identifier, true)
-        .override_global("NETWORK_MAC", &network_mac.0, true)
-        .override_global("GUEST_MAC", &guest.0, true)
+        .override_global("NETWORK_MAC", &macs[0], true)
+        .override_global("GUEST_MAC", &macs[1], true)
         .override_global("LEARN", &flags[2], true)
         .override_global("FROM_PEER", &flags[3], true)
-        .override_global("GATEWAY_MAC", &gateway.0, true)
+        .override_global("GATEWAY_MAC", &macs[2], true)
         .override_global("GUARD", &guard.rules.0, true)
         .override_global("EXCEPTIONS", &guard.exceptions, true);
     if let Some((pins, maps)) = pins {

@@ -81,7 +81,9 @@ impl Session {
     }
 
     /// Keeps a sample.
-    pub fn record(&mut self, sample: Sample) {
+    pub fn record(&mut self, mut sample: Sample) {
+        // What a program had to say may go on for pages.
+        sample.void = sample.void.map(|why| why.lines().next().unwrap_or_default().to_owned());
         if let Some(why) = &sample.void {
             let (measure, direction) = (&sample.measure, sample.direction.name());
             self.say(&format!("void: {measure} {direction} on {}, round {}: {why}", sample.path, sample.round));
