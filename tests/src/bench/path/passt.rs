@@ -12,7 +12,7 @@ use std::{
     },
     path::Path,
     process::Stdio,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -98,22 +98,47 @@ impl StreamPort {
         Ok(Self { stream, begun: Mutex::new(begun) })
     }
 
-    /// Writes all of it, waiting where the socket is full: a part of a frame would spoil all that follow.
-    fn write_whole(&self, mut octets: &[u8]) -> std::io::Result<()> {
+    /// Writes all of it, waiting where the socket is full: a part of a frame would spoil all that follow. What comes
+    /// meanwhile is kept, or both ends would wait for each other: passt reads nothing while it writes.
+    fn write_whole(&self, mut octets: &[u8]) -> Result<()> {
         while !octets.is_empty() {
             match (&self.stream).write(octets) {
                 Ok(size) => octets = &octets[size..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    poll(&mut [PollFd::new(self.stream.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)?;
+                    let mut ready = [PollFd::new(self.stream.as_fd(), PollFlags::POLLOUT | PollFlags::POLLIN)];
+                    poll(&mut ready, PollTimeout::NONE)?;
+                    if ready[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN)) {
+                        self.begun()?.fill(&self.stream)?;
+                    }
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error).context("writing to passt"),
             }
         }
         Ok(())
     }
+
+    fn begun(&self) -> Result<MutexGuard<'_, Begun>> {
+        self.begun.lock().map_err(|_| anyhow::anyhow!("a reader of passt's socket panicked"))
+    }
 }
 
 impl Begun {
+    /// Reads what has come; `false` if nothing has.
+    fn fill(&mut self, mut stream: &UnixStream) -> Result<bool> {
+        self.octets.copy_within(self.from..self.to, 0);
+        (self.from, self.to) = (0, self.to - self.from);
+        if self.to == self.octets.len() {
+            self.octets.resize(self.to * 2, 0);
+        }
+        match stream.read(&mut self.octets[self.to..]) {
+            Ok(0) => anyhow::bail!("passt has closed the connection"),
+            Ok(size) => self.to += size,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error).context("reading from passt"),
+        }
+        Ok(true)
+    }
+
     /// Takes the first whole frame.
     fn take(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let (length, rest) = self.octets[self.from..self.to].split_first_chunk::<LENGTH>()?;
@@ -128,20 +153,11 @@ impl Begun {
 
 impl FramePort for StreamPort {
     fn read(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
-        let mut begun = self.begun.lock().map_err(|_| anyhow::anyhow!("a reader of passt's socket panicked"))?;
+        let mut begun = self.begun()?;
         if let Some(len) = begun.take(buffer) {
             return Ok(Some(len));
         }
-        let Begun { octets, from, to } = &mut *begun;
-        octets.copy_within(*from..*to, 0);
-        (*from, *to) = (0, *to - *from);
-        match (&self.stream).read(&mut octets[*to..]) {
-            Ok(0) => anyhow::bail!("passt has closed the connection"),
-            Ok(size) => *to += size,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error).context("reading from passt"),
-        }
-        Ok(begun.take(buffer))
+        Ok(if begun.fill(&self.stream)? { begun.take(buffer) } else { None })
     }
 
     fn write(&self, data: &[u8]) -> bool {
